@@ -1,0 +1,5 @@
+//! The config file: read, checked as a whole, and handed on as plain types.
+
+mod model;
+
+pub use model::*;

@@ -1,0 +1,19 @@
+//! The plugin contract as Rust types, generated from `guest-sdk/wit`.
+//!
+//! Everything that speaks with or about plugins uses these types. Nothing here has behaviour.
+
+/// Bindings of an instance that serves sessions: every call is synchronous.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub mod session_side {
+    wasmtime::component::bindgen!({
+        path: "../guest-sdk/wit",
+        world: "session-instance",
+        additional_derives: [PartialEq],
+    });
+}
+
+pub use session_side::exports::leaseway::plugin::session_hooks;
+pub use session_side::leaseway::plugin::types::{
+    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,
+    PluginInfo, SessionInfo, Settings, Side, Step, Target,
+};

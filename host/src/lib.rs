@@ -1,0 +1,9 @@
+//! Leaseway: a TCP relay that WebAssembly plugins program.
+//!
+//! The modules stand in the order in which a byte meets them; each knows those behind it and
+//! none before it. ARCHITECTURE.md tells the whole story.
+
+pub mod config;
+pub mod contract;
+pub mod plugin;
+pub mod pool;

@@ -1,0 +1,3 @@
+//! The `leaseway` binary.
+
+fn main() {}

@@ -1,0 +1,40 @@
+//! What the pool needs to have done with connections that no session holds.
+//!
+//! Implemented by a plugin's conversations, and by a plain one for listeners without a plugin.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use crate::contract::Target;
+
+/// A conversation that has been started.
+pub type Conversation<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + 'a>>;
+
+/// Opens, resets and probes connections. Each call bounds its own time and says in its error,
+/// for an operator, what went wrong.
+pub trait Caretaker {
+    /// The plugin's name in the config, or `-` without one. Connections of different caretakers
+    /// are never interchangeable.
+    fn name(&self) -> &str;
+    /// What connections are opened for when no session asks for one.
+    fn default_target(&self) -> &Target;
+    /// Whether `connect` does anything; when not, it is not called and the tag is empty.
+    fn has_connect(&self) -> bool;
+    /// Whether connections can be reset; when not, `reset` means close.
+    fn has_reset(&self) -> bool;
+    /// Whether connections can be probed; when not, an endpoint's check is a TCP connect.
+    fn has_probe(&self) -> bool;
+    /// Shake hands on a fresh connection; returns its tag.
+    fn connect<'a>(
+        &'a self,
+        stream: &'a mut TcpStream,
+        target: &'a Target,
+    ) -> Conversation<'a, Vec<u8>>;
+    /// Make a used connection as good as new for the target that it was opened for.
+    fn reset<'a>(&'a self, stream: &'a mut TcpStream, target: &'a Target) -> Conversation<'a, ()>;
+    /// Find out whether an idle connection is alive.
+    fn probe<'a>(&'a self, stream: &'a mut TcpStream, idle: Duration) -> Conversation<'a, ()>;
+}
