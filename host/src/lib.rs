@@ -5,5 +5,7 @@
 
 pub mod config;
 pub mod contract;
+pub mod copy;
 pub mod plugin;
 pub mod pool;
+pub mod session;

@@ -1,0 +1,188 @@
+//! A session's input buffer, and the worker's stock of storage for it.
+//!
+//! An empty [`Buffer`] owns no storage: a session takes some from its worker's [`BufferPool`] when
+//! a socket has bytes, and gives it back when they have gone. So ten thousand idle sessions hold
+//! none. Never shared between workers.
+
+use std::cell::RefCell;
+
+/// Bytes of one piece of storage. What a single read can bring.
+pub const BUFFER_SIZE: usize = 16 << 10;
+
+/// Pieces that a worker keeps for reuse; more are freed.
+const KEPT: usize = 256;
+
+/// Storage that a worker's sessions take turns with.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    free: RefCell<Vec<Vec<u8>>>,
+}
+
+impl BufferPool {
+    /// A pool that is empty at first.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let reused = self.free.borrow_mut().pop();
+        reused.unwrap_or_else(|| vec![0; BUFFER_SIZE])
+    }
+
+    fn give(&self, storage: Vec<u8>) {
+        let mut free = self.free.borrow_mut();
+        if storage.len() == BUFFER_SIZE && free.len() < KEPT {
+            free.push(storage);
+        }
+    }
+}
+
+/// Bytes read from one side and not yet gone to the other, in order.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    storage: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// Bytes held.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The bytes held, oldest first.
+    pub fn bytes(&self) -> &[u8] {
+        &self.storage[self.start..self.end]
+    }
+
+    /// Drops the `count` oldest bytes; at most all of them.
+    pub fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Keeps the `count` oldest bytes and drops the rest.
+    pub fn truncate(&mut self, count: usize) {
+        self.end = self.end.min(self.start.saturating_add(count));
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Room for the next read, at least one byte unless `limit` bytes are held already.
+    pub fn space(&mut self, pool: &BufferPool, limit: usize) -> &mut [u8] {
+        if self.storage.is_empty() {
+            self.storage = pool.take();
+        }
+        if self.end == self.storage.len() {
+            if self.start > 0 {
+                self.storage.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            } else {
+                let grown = (self.storage.len() * 2)
+                    .max(BUFFER_SIZE)
+                    .min(limit.max(BUFFER_SIZE));
+                if grown > self.storage.len() {
+                    self.storage.resize(grown, 0);
+                }
+            }
+        }
+        let room = limit.saturating_sub(self.len());
+        let end = self.storage.len().min(self.end.saturating_add(room));
+        &mut self.storage[self.end..end]
+    }
+
+    /// Says that a read has put `count` bytes at the start of [`Buffer::space`].
+    pub fn filled(&mut self, count: usize) {
+        self.end = (self.end + count).min(self.storage.len());
+    }
+
+    /// Gives the storage back if nothing is in it.
+    pub fn settle(&mut self, pool: &BufferPool) {
+        if self.is_empty() && !self.storage.is_empty() {
+            pool.give(std::mem::take(&mut self.storage));
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Moves few bytes into storage of just their size, for a session that has to wait in line.
+    pub fn park(&mut self, pool: &BufferPool) {
+        const WORTH_IT: usize = BUFFER_SIZE / 4;
+        if self.storage.len() == BUFFER_SIZE && self.len() <= WORTH_IT {
+            let parked = self.bytes().to_vec();
+            self.start = 0;
+            self.end = parked.len();
+            pool.give(std::mem::replace(&mut self.storage, parked));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn put(buffer: &mut Buffer, pool: &BufferPool, bytes: &[u8], limit: usize) -> usize {
+        let space = buffer.space(pool, limit);
+        let count = space.len().min(bytes.len());
+        space[..count].copy_from_slice(&bytes[..count]);
+        buffer.filled(count);
+        count
+    }
+
+    #[test]
+    fn an_empty_buffer_holds_no_storage() {
+        let pool = BufferPool::new();
+        let mut buffer = Buffer::default();
+        assert_eq!(put(&mut buffer, &pool, b"hello", 1 << 16), 5);
+        buffer.consume(5);
+        buffer.settle(&pool);
+        assert_eq!(buffer.storage.capacity(), 0);
+        assert_eq!(pool.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn never_holds_more_than_the_limit_and_keeps_order() {
+        let pool = BufferPool::new();
+        let mut buffer = Buffer::default();
+        let limit = BUFFER_SIZE * 3;
+        let bytes: Vec<u8> = (0..limit + 100).map(|n| (n % 251) as u8).collect();
+        let mut written = 0;
+        loop {
+            let count = put(&mut buffer, &pool, &bytes[written..], limit);
+            if count == 0 {
+                break;
+            }
+            written += count;
+        }
+        assert_eq!(buffer.len(), limit);
+        assert_eq!(buffer.bytes(), &bytes[..limit]);
+        buffer.consume(10);
+        assert_eq!(put(&mut buffer, &pool, &bytes[limit..], limit), 10);
+        assert_eq!(buffer.bytes(), &bytes[10..limit + 10]);
+    }
+
+    #[test]
+    fn a_parked_buffer_can_be_read_into_again() {
+        let pool = BufferPool::new();
+        let mut buffer = Buffer::default();
+        put(&mut buffer, &pool, b"GET a", 1 << 16);
+        buffer.park(&pool);
+        assert_eq!(buffer.storage.len(), 5);
+        put(&mut buffer, &pool, b"GET b", 1 << 16);
+        assert_eq!(buffer.bytes(), b"GET aGET b");
+    }
+}

@@ -1,0 +1,5 @@
+//! Buffers for bytes in passing: borrowed from the worker while there is something in them.
+
+mod buffer;
+
+pub use buffer::{BUFFER_SIZE, Buffer, BufferPool};

@@ -1,0 +1,100 @@
+//! How sessions end.
+
+use crate::contract::{EndReason, LeaseError};
+use crate::plugin::Fault;
+
+/// Why a session ended, for its log line, for the metrics, and for the plugin's `pool-return`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// The client closed its side and there was nothing left to do.
+    ClientClosed,
+    /// The client's connection broke.
+    ClientBroke,
+    /// The plugin closed the session, with its reason.
+    Plugin(Option<String>),
+    /// The upstream closed a connection that was copied plainly.
+    UpstreamClosed,
+    /// There was no connection, or no longer one, and the plugin had nothing to say to that.
+    NoLease(LeaseError),
+    /// A time limit passed; its name in the config.
+    Timeout(&'static str),
+    /// The host shuts down.
+    Drain,
+    /// The plugin's instance died.
+    Fault(Fault),
+    /// The plugin asked for what the contract forbids.
+    Misuse(String),
+    /// The plugin kept asking to be shown more than `max-shown` bytes.
+    ShownLimit(usize),
+}
+
+impl End {
+    /// A short fixed name, for metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ClientClosed => "client-closed",
+            Self::ClientBroke => "client-broke",
+            Self::Plugin(_) => "plugin-close",
+            Self::UpstreamClosed => "upstream-closed",
+            Self::NoLease(_) => "no-lease",
+            Self::Timeout(_) => "timeout",
+            Self::Drain => "drain",
+            Self::Fault(_) => "plugin-fault",
+            Self::Misuse(_) => "plugin-misuse",
+            Self::ShownLimit(_) => "max-shown",
+        }
+    }
+
+    /// The reason as `pool-return` hears it; none when the plugin is not asked any more.
+    pub(super) fn reason(&self) -> Option<EndReason> {
+        match self {
+            Self::ClientClosed => Some(EndReason::ClientClosed),
+            Self::ClientBroke => Some(EndReason::ClientError),
+            Self::Plugin(_) => Some(EndReason::PluginClose),
+            Self::Timeout(_) => Some(EndReason::Timeout),
+            Self::Drain => Some(EndReason::Drain),
+            Self::UpstreamClosed
+            | Self::NoLease(_)
+            | Self::Fault(_)
+            | Self::Misuse(_)
+            | Self::ShownLimit(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ClientClosed => write!(f, "the client closed"),
+            Self::ClientBroke => write!(f, "the client's connection broke"),
+            Self::Plugin(Some(why)) => write!(f, "closed by the plugin: {why}"),
+            Self::Plugin(None) => write!(f, "closed by the plugin"),
+            Self::UpstreamClosed => write!(f, "the upstream closed"),
+            Self::NoLease(why) => write!(f, "no connection: {}", lease_error_text(why)),
+            Self::Timeout(name) => write!(f, "{name} passed"),
+            Self::Drain => write!(f, "shutting down"),
+            Self::Fault(fault) => write!(f, "plugin fault: {fault}"),
+            Self::Misuse(what) => write!(f, "the plugin broke its contract: {what}"),
+            Self::ShownLimit(limit) => write!(
+                f,
+                "the plugin asked for more than max-shown = {limit} bytes at once"
+            ),
+        }
+    }
+}
+
+/// A lease error in words, as logs show it.
+pub fn lease_error_text(error: &LeaseError) -> String {
+    match error {
+        LeaseError::UnknownGroup(name) => {
+            format!("the listener has no upstream group named {name:?}")
+        }
+        LeaseError::NoEndpoint(text)
+        | LeaseError::ConnectFailed(text)
+        | LeaseError::ConnectTimeout(text)
+        | LeaseError::WaitTimeout(text)
+        | LeaseError::Lost(text) => text.clone(),
+        LeaseError::HandshakeFailed(text) => format!("the handshake failed: {text}"),
+        LeaseError::Draining => "the relay is shutting down".to_owned(),
+    }
+}

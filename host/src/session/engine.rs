@@ -1,0 +1,529 @@
+//! The relay engine: one session as a state machine that knows no sockets.
+//!
+//! The driver tells it what happened (bytes, ends, leases, limits) and then carries out what it
+//! wants: reads, writes, a lease, a release. Everything a plugin may ask for is decided here and in
+//! `pump` (who is shown what) and `steps` (what each step does). Never waits, never fails: whatever
+//! goes wrong becomes the session's [`End`].
+
+use super::end::End;
+use super::half::{Half, Owed};
+use super::held::{Asked, Held, LeaseState, Replay};
+use crate::contract::{Disposition, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target};
+use crate::copy::{BUFFER_SIZE, Buffer, BufferPool};
+use crate::plugin::SessionHooks;
+
+/// Leases in a row that moved no byte, after which the plugin is taken to run in circles.
+pub(super) const MAX_BARREN_LEASES: u32 = 16;
+
+/// Bytes of a plugin's own that wait for a side, past which its next `send` waits too.
+pub(super) const OUTPUT_HIGH_WATER: usize = 256 << 10;
+
+/// The limits of a session that the engine keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineLimits {
+    /// Uncovered bytes of one side that are kept to be shown.
+    pub max_shown: usize,
+    /// Bytes kept per lease to be sent again.
+    pub replay_limit: usize,
+}
+
+/// A connection that the session gives back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Giveback {
+    /// What the plugin wants.
+    pub disposition: Disposition,
+    /// Why the host cannot vouch for the connection; none: it is clean.
+    pub unclean: Option<&'static str>,
+}
+
+/// What the session's connection is, once the pool has lent it.
+#[derive(Debug, Clone, Copy)]
+pub struct LeaseFacts<'a> {
+    /// The connection's tag.
+    pub tag: &'a [u8],
+    /// Opened for this lease.
+    pub fresh: bool,
+    /// The endpoint's address.
+    pub endpoint: &'a str,
+}
+
+/// One session. See the module's text.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) has: Hooks,
+    pub(super) limits: EngineLimits,
+    pub(super) client: Half,
+    pub(super) upstream: Half,
+    pub(super) lease: LeaseState,
+    /// What the session leases when the plugin does not choose.
+    pub(super) default_target: Option<Box<Target>>,
+    pub(super) giveback: Option<Giveback>,
+    /// The request for a lease has not been handed to the driver yet.
+    pub(super) ask_pending: bool,
+    pub(super) barren_leases: u32,
+    pub(super) draining: bool,
+    /// The plugin is waiting for more bytes before it can choose.
+    pub(super) choosing: bool,
+    pub(super) end: Option<End>,
+}
+
+impl Engine {
+    /// A session that has just been accepted. With `default_target` the plugin is not asked to
+    /// choose.
+    pub fn new(has: Hooks, limits: EngineLimits, default_target: Option<Target>) -> Self {
+        Self {
+            has,
+            limits,
+            client: Half::new(),
+            upstream: Half::new(),
+            lease: LeaseState::None,
+            default_target: default_target.map(Box::new),
+            giveback: None,
+            ask_pending: false,
+            barren_leases: 0,
+            draining: false,
+            choosing: false,
+            end: None,
+        }
+    }
+
+    /// The session starts before the client has sent anything: the upstream speaks first.
+    pub fn start(&mut self, hooks: &mut dyn SessionHooks) {
+        if let Err(end) = self.choose(hooks) {
+            self.finish(end, hooks);
+        }
+        self.run(hooks);
+    }
+
+    // What the driver is to do.
+
+    /// How the session ended, once it has; what is left then is to write what still waits for
+    /// the client.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// A connection to give back, before anything else is done.
+    pub fn take_giveback(&mut self) -> Option<Giveback> {
+        self.giveback.take()
+    }
+
+    /// A lease to ask for, once: the target, and whether it must be a fresh connection.
+    pub fn take_ask(&mut self) -> Option<(&Target, bool)> {
+        if !std::mem::take(&mut self.ask_pending) {
+            return None;
+        }
+        match &self.lease {
+            LeaseState::Asked(asked) => Some((&asked.target, asked.replaces.is_some())),
+            LeaseState::None | LeaseState::Held(_) => None,
+        }
+    }
+
+    /// Whether a lease that was asked for is still wanted.
+    pub fn is_asking(&self) -> bool {
+        matches!(self.lease, LeaseState::Asked(_))
+    }
+
+    /// Whether a connection is held.
+    pub fn holds_lease(&self) -> bool {
+        matches!(self.lease, LeaseState::Held(_))
+    }
+
+    /// Whether the plugin waits for the client to finish what it has begun.
+    pub fn is_choosing(&self) -> bool {
+        self.choosing && self.client.uncovered() > 0
+    }
+
+    /// Whether one side has ended and the session goes on for the other.
+    pub fn is_half_closed(&self) -> bool {
+        self.client.ended || self.upstream.ended || self.client.shut
+    }
+
+    /// Whether bytes of this side are wanted.
+    pub fn wants_read(&self, side: Side) -> bool {
+        let half = self.half(side);
+        if self.end.is_some() || half.ended || (side == Side::Upstream && !self.holds_lease()) {
+            return false;
+        }
+        match half.owed {
+            Owed::Forward(_) | Owed::Rest | Owed::Discard(_) => half.passing == 0,
+            Owed::Nothing => half.uncovered() < self.limits.max_shown,
+        }
+    }
+
+    /// Room for the next read of this side. Empty only where nothing is wanted.
+    pub fn space(&mut self, side: Side, pool: &BufferPool) -> &mut [u8] {
+        let max_shown = self.limits.max_shown;
+        let half = self.half_mut(side);
+        let limit = half.kept + half.passing + max_shown.max(BUFFER_SIZE);
+        half.input.space(pool, limit)
+    }
+
+    /// What is to be written to this side now, in order. Both empty: nothing.
+    pub fn output(&self, side: Side) -> (&[u8], &[u8]) {
+        if side == Side::Upstream
+            && !matches!(&self.lease, LeaseState::Held(held) if !held.write_failed)
+        {
+            return (&[], &[]);
+        }
+        (
+            self.half(side).output.pending(),
+            self.half(other(side)).passing_bytes(),
+        )
+    }
+
+    /// Whether there is anything to write to this side.
+    pub fn has_output(&self, side: Side) -> bool {
+        let (own, passing) = self.output(side);
+        !own.is_empty() || !passing.is_empty()
+    }
+
+    /// Whether this side is to be told, once, that it gets no more.
+    pub fn wants_shutdown(&self, side: Side) -> bool {
+        let from = self.half(other(side));
+        let ends = match side {
+            Side::Upstream => self.holds_lease() && from.owed == Owed::Rest && from.ended,
+            Side::Client => {
+                self.end.is_some() || (self.copies_plainly() && self.holds_lease() && from.ended)
+            }
+        };
+        ends && !self.half(side).shut
+            && from.uncovered() == 0
+            && from.passing == 0
+            && self.half(side).output.is_empty()
+    }
+
+    /// Gives back the storage of buffers that have run empty.
+    pub fn settle(&mut self, pool: &BufferPool) {
+        self.client.input.settle(pool);
+        self.upstream.input.settle(pool);
+    }
+
+    /// Makes the session small for a wait that may be long.
+    pub fn park(&mut self, pool: &BufferPool) {
+        self.client.input.park(pool);
+    }
+
+    // What the driver has seen.
+
+    /// Bytes were read into [`Engine::space`].
+    pub fn filled(&mut self, side: Side, count: usize) {
+        let half = self.half_mut(side);
+        half.input.filled(count);
+        if side == Side::Upstream && count > 0 {
+            self.barren_leases = 0;
+            if let LeaseState::Held(held) = &mut self.lease {
+                held.received += count as u64;
+                if held.recording() {
+                    held.replay = Replay::Off;
+                    self.client.drop_kept();
+                }
+            }
+        }
+    }
+
+    /// Bytes of [`Engine::output`] were written.
+    pub fn wrote(&mut self, side: Side, count: usize) {
+        let own = self.half_mut(side).output.wrote(count);
+        let passed = (count - own).min(self.half(other(side)).passing);
+        match side {
+            Side::Client => {
+                self.upstream.passing -= passed;
+                self.upstream.input.consume(passed);
+            }
+            Side::Upstream => self.client_bytes_left(passed),
+        }
+    }
+
+    /// Passing bytes of the client have left for the upstream.
+    fn client_bytes_left(&mut self, count: usize) {
+        self.client.passing -= count;
+        self.client.kept += count;
+        let limit = self.limits.replay_limit;
+        let keep = match &self.lease {
+            LeaseState::Held(Held {
+                replay: Replay::Recording { prefix, .. },
+                ..
+            }) => prefix.len() + self.client.kept + self.client.passing <= limit,
+            _ => false,
+        };
+        if !keep {
+            self.client.drop_kept();
+            if let LeaseState::Held(held) = &mut self.lease {
+                held.replay = Replay::Off;
+            }
+        }
+    }
+
+    /// A write to the upstream failed. What it has sent before it broke is still read.
+    pub fn upstream_write_failed(&mut self) {
+        if let LeaseState::Held(held) = &mut self.lease {
+            held.write_failed = true;
+        }
+        self.upstream.output.clear();
+        self.swallow_unwritable();
+    }
+
+    /// Once writing has failed, bytes for the upstream are as good as sent: kept if they may be
+    /// sent again, dropped otherwise.
+    pub(super) fn swallow_unwritable(&mut self) {
+        if matches!(&self.lease, LeaseState::Held(held) if held.write_failed) {
+            self.upstream.output.clear();
+            self.client_bytes_left(self.client.passing);
+        }
+    }
+
+    /// A side will send no more.
+    pub fn ended(&mut self, side: Side) {
+        self.half_mut(side).ended = true;
+    }
+
+    /// We have told a side that it gets no more.
+    pub fn was_shut(&mut self, side: Side) {
+        self.half_mut(side).shut = true;
+    }
+
+    /// The upstream's side has broken or ended for good. `delivered`: whether any byte of this
+    /// lease may have reached it.
+    pub fn upstream_lost(&mut self, why: &str, delivered: bool, hooks: &mut dyn SessionHooks) {
+        if !self.holds_lease() {
+            return;
+        }
+        self.upstream.ended = true;
+        let result = self.lose(why, delivered, hooks);
+        self.settle_result(result, hooks);
+        self.run(hooks);
+    }
+
+    /// The client's connection broke: nothing more can be read from it or written to it.
+    pub fn client_broke(&mut self, hooks: &mut dyn SessionHooks) {
+        self.client.ended = true;
+        self.finish(End::ClientBroke, hooks);
+        self.client.output.clear();
+        self.upstream.input.truncate(0);
+        self.upstream.passing = 0;
+    }
+
+    /// The lease that was asked for is there.
+    pub fn leased(&mut self, facts: LeaseFacts<'_>, hooks: &mut dyn SessionHooks) {
+        let asked = match std::mem::replace(&mut self.lease, LeaseState::None) {
+            LeaseState::Asked(asked) => asked,
+            other @ (LeaseState::None | LeaseState::Held(_)) => {
+                self.lease = other;
+                return;
+            }
+        };
+        let Asked { target, replaces } = asked;
+        let first = replaces.is_none();
+        let leased = (first && self.has.contains(Hooks::ON_LEASED)).then(|| Leased {
+            tag: facts.tag.to_vec(),
+            fresh: facts.fresh,
+            endpoint: facts.endpoint.to_owned(),
+            identity: target.identity.clone(),
+        });
+        let replay = if facts.fresh || !first {
+            Replay::Off
+        } else {
+            Replay::Recording {
+                prefix: Vec::new(),
+                safe: true,
+            }
+        };
+        self.lease = LeaseState::Held(Held {
+            target,
+            sent: 0,
+            received: 0,
+            replay,
+            write_failed: false,
+        });
+        self.upstream.ended = false;
+        self.upstream.shut = false;
+        self.client.end_told = false;
+        self.client.shown = 0;
+        if let Some(leased) = leased {
+            match hooks.on_leased(&leased) {
+                Ok(steps) => {
+                    for step in steps.into_iter().rev() {
+                        self.client.steps.push_front(step);
+                    }
+                }
+                Err(fault) => self.finish(End::Fault(fault), hooks),
+            }
+        }
+        self.run(hooks);
+    }
+
+    /// The lease that was asked for cannot be had.
+    pub fn lease_failed(&mut self, why: LeaseError, hooks: &mut dyn SessionHooks) {
+        let LeaseState::Asked(asked) = std::mem::replace(&mut self.lease, LeaseState::None) else {
+            return;
+        };
+        let why = match asked.replaces {
+            Some(dead) => LeaseError::Lost(format!(
+                "{dead}; no replacement: {}",
+                super::end::lease_error_text(&why)
+            )),
+            None => why,
+        };
+        self.upstream.owed = Owed::Nothing;
+        self.upstream.steps.clear();
+        // The steps behind a `lease` are dropped with it; those behind bytes that a replacement
+        // was to carry only lose their way.
+        if matches!(why, LeaseError::Lost(_)) {
+            self.drop_unsent();
+            self.client.forget_lease();
+        } else {
+            self.client.steps.clear();
+        }
+        let result = self.tell_lease_failed(why, hooks);
+        self.settle_result(result, hooks);
+        self.run(hooks);
+    }
+
+    /// A time limit has passed; `name` is its name in the config.
+    pub fn expire(&mut self, name: &'static str, hooks: &mut dyn SessionHooks) {
+        self.finish(End::Timeout(name), hooks);
+    }
+
+    /// The host shuts down: the session ends as soon as it holds no lease.
+    pub fn drain(&mut self, hooks: &mut dyn SessionHooks) {
+        self.draining = true;
+        if !self.holds_lease() && !self.is_asking() {
+            self.finish(End::Drain, hooks);
+        }
+    }
+
+    /// The plugin's instance has died, in this session's call or in another's.
+    pub fn faulted(&mut self, fault: crate::plugin::Fault, hooks: &mut dyn SessionHooks) {
+        self.finish(End::Fault(fault), hooks);
+    }
+
+    // What the parts of the engine share.
+
+    pub(super) fn half(&self, side: Side) -> &Half {
+        match side {
+            Side::Client => &self.client,
+            Side::Upstream => &self.upstream,
+        }
+    }
+
+    pub(super) fn half_mut(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+
+    /// Both sides pass unseen until the lease ends.
+    pub(super) fn copies_plainly(&self) -> bool {
+        self.client.owed == Owed::Rest && self.upstream.owed == Owed::Rest
+    }
+
+    /// Ends the session, giving back a connection that it still holds. The first end counts.
+    pub(super) fn finish(&mut self, end: End, hooks: &mut dyn SessionHooks) {
+        if self.end.is_some() {
+            return;
+        }
+        let mut end = end;
+        if let LeaseState::Held(held) = &self.lease {
+            let outcome = end.reason().map(|reason| LeaseOutcome {
+                reason,
+                sent: held.sent,
+                received: held.received,
+            });
+            let unclean = self.unclean();
+            let disposition = match outcome {
+                Some(outcome) if unclean.is_none() && self.has.contains(Hooks::POOL_RETURN) => {
+                    match hooks.pool_return(outcome) {
+                        Ok(disposition) => disposition,
+                        Err(fault) => {
+                            end = End::Fault(fault);
+                            Disposition::Close
+                        }
+                    }
+                }
+                _ => Disposition::Close,
+            };
+            self.give_back(disposition);
+        }
+        self.lease = LeaseState::None;
+        self.ask_pending = false;
+        self.client.steps.clear();
+        self.upstream.steps.clear();
+        self.client.input.truncate(0);
+        self.client.kept = 0;
+        self.client.passing = 0;
+        self.upstream.drop_uncovered();
+        self.upstream.output.clear();
+        self.upstream.owed = Owed::Nothing;
+        self.client.owed = Owed::Nothing;
+        self.end = Some(end);
+    }
+
+    fn settle_result(&mut self, result: Result<(), End>, hooks: &mut dyn SessionHooks) {
+        if let Err(end) = result {
+            self.finish(end, hooks);
+        }
+    }
+
+    /// Why the connection cannot go to another session as it is, if there is a reason.
+    pub(super) fn unclean(&self) -> Option<&'static str> {
+        let LeaseState::Held(held) = &self.lease else {
+            return Some("no-lease");
+        };
+        if self.upstream.ended {
+            Some("closed-by-upstream")
+        } else if held.write_failed {
+            Some("write-failed")
+        } else if self.upstream.shut {
+            Some("half-closed")
+        } else if self.upstream.uncovered() > 0 {
+            Some("unread-bytes")
+        } else if matches!(self.upstream.owed, Owed::Forward(_) | Owed::Discard(_)) {
+            Some("reply-unfinished")
+        } else if matches!(self.client.owed, Owed::Forward(_)) {
+            Some("request-unfinished")
+        } else if !self.upstream.output.is_empty() || self.client.passing > 0 {
+            Some("request-unwritten")
+        } else {
+            None
+        }
+    }
+
+    /// Hands the connection to the driver and leaves both sides as they are without it.
+    pub(super) fn give_back(&mut self, disposition: Disposition) {
+        let unclean = self.unclean();
+        self.giveback = Some(Giveback {
+            disposition,
+            unclean,
+        });
+        self.lease = LeaseState::None;
+        self.drop_unsent();
+        self.upstream.drop_uncovered();
+        self.upstream.ended = false;
+        self.upstream.shut = false;
+        self.client.forget_lease();
+        self.upstream.forget_lease();
+        self.upstream.owed = Owed::Nothing;
+    }
+
+    /// Bytes that were meant for a connection that is gone.
+    pub(super) fn drop_unsent(&mut self) {
+        self.upstream.output.clear();
+        self.client.kept += self.client.passing;
+        self.client.passing = 0;
+        self.client.drop_kept();
+    }
+}
+
+/// The other side.
+pub(super) fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Upstream,
+        Side::Upstream => Side::Client,
+    }
+}
+
+// Kept small on purpose: every idle session has one.
+const _: () = assert!(std::mem::size_of::<Engine>() <= 768);
+const _: () = assert!(std::mem::size_of::<Buffer>() <= 40);

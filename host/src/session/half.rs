@@ -1,0 +1,152 @@
+//! One side of a session: what it sent, what the plugin's steps cover of it, and what waits to be
+//! written to it.
+//!
+//! Layout of `input`: `kept | passing | uncovered`. Kept bytes were written to a reused upstream
+//! connection that has not replied yet, and may have to be written again; passing bytes are to be
+//! written to the other side; uncovered bytes are the plugin's to decide about.
+
+use std::collections::VecDeque;
+
+use crate::contract::Step;
+use crate::copy::Buffer;
+
+/// What a step has promised about bytes that have not all arrived yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// Nothing: bytes are shown.
+    Nothing,
+    /// So many more pass on unseen.
+    Forward(u64),
+    /// So many more are swallowed.
+    Discard(u64),
+    /// All pass on until the lease ends.
+    Rest,
+}
+
+/// Bytes that wait to be written to a side, apart from those that pass through.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Output {
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.bytes[self.written..]
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub(super) fn replace(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+        self.written = 0;
+    }
+
+    /// Takes note of a write; an output that has gone gives its memory back.
+    pub(super) fn wrote(&mut self, count: usize) -> usize {
+        let taken = count.min(self.bytes.len() - self.written);
+        self.written += taken;
+        if self.is_empty() {
+            self.clear();
+        }
+        taken
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes = Vec::new();
+        self.written = 0;
+    }
+}
+
+/// One side of a session.
+#[derive(Debug)]
+pub(super) struct Half {
+    /// Bytes that this side sent: `kept | passing | uncovered`.
+    pub(super) input: Buffer,
+    pub(super) kept: usize,
+    pub(super) passing: usize,
+    pub(super) owed: Owed,
+    /// The rest of the program that the plugin returned for this side's bytes.
+    pub(super) steps: VecDeque<Step>,
+    /// The plugin's own bytes to this side.
+    pub(super) output: Output,
+    /// This side will send no more.
+    pub(super) ended: bool,
+    /// The plugin has been told so during this lease.
+    pub(super) end_told: bool,
+    /// We have told this side that it gets no more.
+    pub(super) shut: bool,
+    /// Uncovered bytes that the plugin was last shown, and did not cover.
+    pub(super) shown: usize,
+}
+
+impl Half {
+    pub(super) fn new() -> Self {
+        Self {
+            input: Buffer::default(),
+            kept: 0,
+            passing: 0,
+            owed: Owed::Nothing,
+            steps: VecDeque::new(),
+            output: Output::default(),
+            ended: false,
+            end_told: false,
+            shut: false,
+            shown: 0,
+        }
+    }
+
+    /// Bytes that no step has covered.
+    pub(super) fn uncovered(&self) -> usize {
+        self.input.len() - self.kept - self.passing
+    }
+
+    pub(super) fn uncovered_bytes(&self) -> &[u8] {
+        &self.input.bytes()[self.kept + self.passing..]
+    }
+
+    pub(super) fn passing_bytes(&self) -> &[u8] {
+        &self.input.bytes()[self.kept..self.kept + self.passing]
+    }
+
+    /// Forgets the bytes kept for replay.
+    pub(super) fn drop_kept(&mut self) {
+        self.input.consume(self.kept);
+        self.kept = 0;
+    }
+
+    /// Forgets the bytes that no step has covered.
+    pub(super) fn drop_uncovered(&mut self) {
+        self.input.truncate(self.kept + self.passing);
+        self.shown = 0;
+    }
+
+    /// What is left of this side's program once its lease is gone: bytes that were to be
+    /// forwarded have nowhere to go, but keep their place in the stream.
+    pub(super) fn forget_lease(&mut self) {
+        if let Owed::Forward(left) = self.owed {
+            self.owed = Owed::Discard(left);
+        } else if self.owed == Owed::Rest {
+            self.owed = Owed::Nothing;
+        }
+        let steps = std::mem::take(&mut self.steps);
+        self.steps = steps.into_iter().filter_map(without_lease).collect();
+        self.shown = 0;
+        self.end_told = false;
+    }
+}
+
+fn without_lease(step: Step) -> Option<Step> {
+    match step {
+        Step::Forward(count) | Step::ForwardIdempotent(count) => Some(Step::Discard(count)),
+        Step::ForwardRest | Step::Release(_) => None,
+        Step::Send((crate::contract::Side::Upstream, _)) => None,
+        other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
+    }
+}

@@ -1,0 +1,60 @@
+//! What the engine knows of the connection that its session holds, or waits for.
+
+use crate::contract::Target;
+
+/// Where a session stands with its lease.
+#[derive(Debug)]
+pub(super) enum LeaseState {
+    /// Holds none and wants none.
+    None,
+    /// Waits for one.
+    Asked(Asked),
+    /// Holds one.
+    Held(Held),
+}
+
+/// A lease that has been asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) target: Target,
+    /// Set when this is to replace a dead connection unseen: how the dead one died.
+    pub(super) replaces: Option<String>,
+}
+
+/// A lease that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) target: Target,
+    /// Bytes sent to the upstream, and received from it.
+    pub(super) sent: u64,
+    pub(super) received: u64,
+    pub(super) replay: Replay,
+    /// A write failed: what is meant for the upstream is dropped until its side ends.
+    pub(super) write_failed: bool,
+}
+
+/// Whether a dead connection can be replaced unseen.
+#[derive(Debug)]
+pub(super) enum Replay {
+    /// No: it is fresh, has replied, or more was sent than is kept.
+    Off,
+    /// What was sent so far: `prefix`, and behind it the client's kept bytes.
+    Recording {
+        /// Sent bytes that do not stand in the client's input any more.
+        prefix: Vec<u8>,
+        /// The plugin vouched for all of it.
+        safe: bool,
+    },
+}
+
+impl Held {
+    pub(super) fn not_safe_to_repeat(&mut self) {
+        if let Replay::Recording { safe, .. } = &mut self.replay {
+            *safe = false;
+        }
+    }
+
+    pub(super) fn recording(&self) -> bool {
+        matches!(self.replay, Replay::Recording { .. })
+    }
+}

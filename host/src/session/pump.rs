@@ -1,0 +1,323 @@
+//! The engine's main loop: which bytes are covered, which are shown, and what an end of one side
+//! means.
+
+use super::end::End;
+use super::engine::{Engine, MAX_BARREN_LEASES, other};
+use super::half::Owed;
+use super::held::{Asked, LeaseState, Replay};
+use crate::contract::{Choice, Hooks, LeaseError, Side, Target};
+use crate::plugin::SessionHooks;
+
+impl Engine {
+    /// Does everything that can be done without another event.
+    pub fn run(&mut self, hooks: &mut dyn SessionHooks) {
+        self.swallow_unwritable();
+        while self.end.is_none() {
+            let progress = self
+                .advance(Side::Client, hooks)
+                .and_then(|client| Ok(client | self.advance(Side::Upstream, hooks)?));
+            self.swallow_unwritable();
+            match progress {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(end) => self.finish(end, hooks),
+            }
+        }
+    }
+
+    /// Runs one side until it needs something from outside. True if anything changed.
+    fn advance(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
+        let mut progressed = false;
+        loop {
+            match (side, &self.lease) {
+                (Side::Client, LeaseState::Asked(_)) => return Ok(progressed),
+                (Side::Upstream, LeaseState::None | LeaseState::Asked(_)) => return Ok(progressed),
+                _ => {}
+            }
+            progressed |= self.cover(side);
+            if self.half(side).owed != Owed::Nothing {
+                return Ok(progressed | self.ended_while_owed(side, hooks)?);
+            }
+            if let Some(step) = self.half_mut(side).steps.pop_front() {
+                match self.execute(side, step)? {
+                    None => progressed = true,
+                    Some(blocked) => {
+                        self.half_mut(side).steps.push_front(blocked);
+                        return Ok(progressed);
+                    }
+                }
+                continue;
+            }
+            if !self.show(side, hooks)? {
+                return Ok(progressed | self.ended_when_shown(side, hooks)?);
+            }
+            progressed = true;
+        }
+    }
+
+    /// Applies what a step has promised to bytes that are here. True if there were any.
+    fn cover(&mut self, side: Side) -> bool {
+        let half = self.half_mut(side);
+        let uncovered = half.uncovered();
+        if uncovered == 0 {
+            return false;
+        }
+        let forwarded = !matches!(half.owed, Owed::Discard(_));
+        let here = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(uncovered);
+        let covered = match half.owed {
+            Owed::Nothing => return false,
+            Owed::Rest => {
+                half.passing += uncovered;
+                uncovered
+            }
+            Owed::Forward(left) => {
+                let now = here(left);
+                half.passing += now;
+                half.owed = remaining(left, now, Owed::Forward);
+                now
+            }
+            Owed::Discard(left) => {
+                // Bytes in front of those to be swallowed have to go first.
+                if half.passing > 0 {
+                    return false;
+                }
+                let now = here(left);
+                half.owed = remaining(left, now, Owed::Discard);
+                self.keep_in_prefix();
+                self.half_mut(side).input.consume(now);
+                now
+            }
+        };
+        self.half_mut(side).shown = 0;
+        self.half_mut(other(side)).shown = 0;
+        if side == Side::Client {
+            self.barren_leases = 0;
+            if forwarded && let LeaseState::Held(held) = &mut self.lease {
+                held.sent += covered as u64;
+            }
+        }
+        covered > 0
+    }
+
+    /// Moves the client's kept bytes out of its input, so that those behind them can go.
+    pub(super) fn keep_in_prefix(&mut self) {
+        if self.client.kept == 0 {
+            return;
+        }
+        if let LeaseState::Held(held) = &mut self.lease
+            && let Replay::Recording { prefix, .. } = &mut held.replay
+        {
+            prefix.extend_from_slice(&self.client.input.bytes()[..self.client.kept]);
+        }
+        self.client.drop_kept();
+    }
+
+    /// Shows the plugin what it has not decided about. True if that changed anything.
+    fn show(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
+        let uncovered = self.half(side).uncovered();
+        if !self.holds_lease() {
+            if self.draining {
+                return Err(End::Drain);
+            }
+            if uncovered <= self.client.shown {
+                return Ok(false);
+            }
+            self.choose(hooks)?;
+            return Ok(true);
+        }
+        if !self.has.contains(Hooks::ON_DATA) {
+            self.half_mut(side).owed = Owed::Rest;
+            return Ok(true);
+        }
+        if uncovered <= self.half(side).shown {
+            return Ok(false);
+        }
+        self.half_mut(side).shown = uncovered;
+        let steps = hooks
+            .on_data(side, self.half(side).uncovered_bytes())
+            .map_err(End::Fault)?;
+        if steps.is_empty() && side == Side::Upstream && uncovered >= self.limits.max_shown {
+            return Err(End::ShownLimit(self.limits.max_shown));
+        }
+        let changed = !steps.is_empty();
+        self.half_mut(side).steps.extend(steps);
+        Ok(changed)
+    }
+
+    /// Asks the plugin where to go, or goes where sessions go that are not asked.
+    pub(super) fn choose(&mut self, hooks: &mut dyn SessionHooks) -> Result<(), End> {
+        if let Some(target) = &self.default_target {
+            return self.ask(Target::clone(target));
+        }
+        let uncovered = self.client.uncovered();
+        self.client.shown = uncovered;
+        match hooks
+            .choose_upstream(self.client.uncovered_bytes())
+            .map_err(End::Fault)?
+        {
+            Choice::NeedMore => {
+                self.choosing = true;
+                if uncovered >= self.limits.max_shown {
+                    return Err(End::ShownLimit(self.limits.max_shown));
+                }
+            }
+            Choice::Lease(request) => {
+                self.choosing = false;
+                self.client.steps.extend(request.then);
+                self.ask(request.target)?;
+            }
+            Choice::Answer(steps) => {
+                self.choosing = false;
+                if steps.is_empty() {
+                    return Err(End::Misuse(
+                        "choose-upstream answered with no steps".to_owned(),
+                    ));
+                }
+                self.client.steps.extend(steps);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to wait for a lease.
+    pub(super) fn ask(&mut self, target: Target) -> Result<(), End> {
+        self.barren_leases += 1;
+        if self.barren_leases > MAX_BARREN_LEASES {
+            return Err(End::Misuse(format!(
+                "{MAX_BARREN_LEASES} leases in a row moved no byte"
+            )));
+        }
+        self.lease = LeaseState::Asked(Asked {
+            target,
+            replaces: None,
+        });
+        self.ask_pending = true;
+        Ok(())
+    }
+
+    /// A side has ended while a step still owed some of its bytes.
+    fn ended_while_owed(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
+        let half = self.half(side);
+        if !half.ended || half.uncovered() > 0 {
+            return Ok(false);
+        }
+        match (side, half.owed) {
+            (_, Owed::Nothing) => Ok(false),
+            (Side::Client, Owed::Forward(_) | Owed::Discard(_)) => Err(End::ClientClosed),
+            (Side::Client, Owed::Rest) => {
+                // The half-close goes to the upstream, whose side ends the session.
+                match &self.lease {
+                    LeaseState::Held(held) if held.write_failed && self.upstream.ended => {
+                        Err(End::UpstreamClosed)
+                    }
+                    _ => Ok(false),
+                }
+            }
+            (Side::Upstream, Owed::Forward(_) | Owed::Discard(_)) => {
+                let why = "the upstream closed the connection in mid-reply";
+                self.lose(why, true, hooks)?;
+                Ok(true)
+            }
+            (Side::Upstream, Owed::Rest) => {
+                // A plain copy goes on until the client ends too; where the plugin still reads
+                // the client, the end of the upstream is the end.
+                let gone = matches!(&self.lease, LeaseState::Held(held) if held.write_failed);
+                if !self.copies_plainly() || gone || (self.client.ended && self.client.passing == 0)
+                {
+                    return Err(End::UpstreamClosed);
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// A side has ended and the plugin has seen all of it.
+    fn ended_when_shown(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
+        if !self.half(side).ended {
+            return Ok(false);
+        }
+        if side == Side::Upstream {
+            // The driver tells whether anything was delivered, through `upstream_lost`.
+            return Ok(false);
+        }
+        if !self.holds_lease() || !self.has.contains(Hooks::ON_EOF) {
+            return Err(End::ClientClosed);
+        }
+        if std::mem::replace(&mut self.client.end_told, true) {
+            return Ok(false);
+        }
+        let steps = hooks.on_eof(Side::Client).map_err(End::Fault)?;
+        let changed = !steps.is_empty();
+        self.client.steps.extend(steps);
+        Ok(changed)
+    }
+
+    /// Whether the driver has to report the end of the upstream's side through `upstream_lost`:
+    /// it has ended, and no plain copy passes that on.
+    pub fn upstream_end_is_loss(&self) -> bool {
+        self.holds_lease()
+            && self.upstream.ended
+            && self.upstream.owed != Owed::Rest
+            && self.upstream.steps.is_empty()
+    }
+
+    /// The connection is gone. Replaces it unseen where that is safe, and else tells the plugin.
+    pub(super) fn lose(
+        &mut self,
+        why: &str,
+        delivered: bool,
+        hooks: &mut dyn SessionHooks,
+    ) -> Result<(), End> {
+        let LeaseState::Held(held) = &mut self.lease else {
+            return Ok(());
+        };
+        if let Replay::Recording { prefix, safe } = &mut held.replay
+            && (*safe || !delivered)
+            && !self.draining
+        {
+            let prefix = std::mem::take(prefix);
+            let target = held.target.clone();
+            self.giveback = Some(super::engine::Giveback {
+                disposition: crate::contract::Disposition::Close,
+                unclean: Some("replaced"),
+            });
+            self.upstream.output.replace(prefix);
+            self.client.passing += self.client.kept;
+            self.client.kept = 0;
+            self.upstream.ended = false;
+            self.lease = LeaseState::Asked(Asked {
+                target,
+                replaces: Some(why.to_owned()),
+            });
+            self.ask_pending = true;
+            return Ok(());
+        }
+        self.give_back(crate::contract::Disposition::Close);
+        self.tell_lease_failed(LeaseError::Lost(why.to_owned()), hooks)
+    }
+
+    /// Lets the plugin say sorry.
+    pub(super) fn tell_lease_failed(
+        &mut self,
+        why: LeaseError,
+        hooks: &mut dyn SessionHooks,
+    ) -> Result<(), End> {
+        if !self.has.contains(Hooks::ON_LEASE_FAILED) {
+            return Err(End::NoLease(why));
+        }
+        self.client.shown = 0;
+        let steps = hooks.on_lease_failed(&why).map_err(End::Fault)?;
+        if steps.is_empty() {
+            return Err(End::NoLease(why));
+        }
+        self.client.steps.extend(steps);
+        Ok(())
+    }
+}
+
+fn remaining(left: u64, now: usize, owed: fn(u64) -> Owed) -> Owed {
+    match left - now as u64 {
+        0 => Owed::Nothing,
+        left => owed(left),
+    }
+}
