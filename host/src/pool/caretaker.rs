@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 
 use crate::contract::Target;
 
-/// A conversation that has been started.
-pub type Conversation<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + 'a>>;
+/// A conversation that has been started. It owns the connection and gives it back when all went
+/// well; after an error, or when it is dropped in mid-way, the connection is closed.
+pub type Conversation<'a, T> = Pin<Box<dyn Future<Output = Result<(TcpStream, T), String>> + 'a>>;
 
 /// Opens, resets and probes connections. Each call bounds its own time and says in its error,
 /// for an operator, what went wrong.
@@ -28,13 +29,9 @@ pub trait Caretaker {
     /// Whether connections can be probed; when not, an endpoint's check is a TCP connect.
     fn has_probe(&self) -> bool;
     /// Shake hands on a fresh connection; returns its tag.
-    fn connect<'a>(
-        &'a self,
-        stream: &'a mut TcpStream,
-        target: &'a Target,
-    ) -> Conversation<'a, Vec<u8>>;
+    fn connect<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, Vec<u8>>;
     /// Make a used connection as good as new for the target that it was opened for.
-    fn reset<'a>(&'a self, stream: &'a mut TcpStream, target: &'a Target) -> Conversation<'a, ()>;
+    fn reset<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, ()>;
     /// Find out whether an idle connection is alive.
-    fn probe<'a>(&'a self, stream: &'a mut TcpStream, idle: Duration) -> Conversation<'a, ()>;
+    fn probe<'a>(&'a self, stream: TcpStream, idle: Duration) -> Conversation<'a, ()>;
 }
