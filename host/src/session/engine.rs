@@ -481,7 +481,7 @@ impl Engine {
             Some("unread-bytes")
         } else if matches!(self.upstream.owed, Owed::Forward(_) | Owed::Discard(_)) {
             Some("reply-unfinished")
-        } else if matches!(self.client.owed, Owed::Forward(_)) {
+        } else if matches!(self.client.owed, Owed::Forward(_)) || self.client.has_forwards() {
             Some("request-unfinished")
         } else if !self.upstream.output.is_empty() || self.client.passing > 0 {
             Some("request-unwritten")

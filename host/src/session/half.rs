@@ -115,6 +115,13 @@ impl Half {
         &self.input.bytes()[self.kept..self.kept + self.passing]
     }
 
+    /// Whether bytes are still to be forwarded by steps that wait.
+    pub(super) fn has_forwards(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Forward(_) | Step::ForwardIdempotent(_)))
+    }
+
     /// Forgets the bytes kept for replay.
     pub(super) fn drop_kept(&mut self) {
         self.input.consume(self.kept);

@@ -11,3 +11,6 @@ mod steps;
 
 pub use end::{End, lease_error_text};
 pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts};
+
+#[cfg(test)]
+mod tests;

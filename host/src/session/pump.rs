@@ -115,6 +115,9 @@ impl Engine {
     /// Shows the plugin what it has not decided about. True if that changed anything.
     fn show(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
         let uncovered = self.half(side).uncovered();
+        if side == Side::Client && self.reply_under_way() {
+            return Ok(false);
+        }
         if !self.holds_lease() {
             if self.draining {
                 return Err(End::Drain);
@@ -142,6 +145,14 @@ impl Engine {
         let changed = !steps.is_empty();
         self.half_mut(side).steps.extend(steps);
         Ok(changed)
+    }
+
+    /// Whether the upstream's program is unfinished. The plugin is done with the bytes that it
+    /// covers, so what the client sends is shown only when they have gone: it must not be
+    /// forwarded ahead of a release that waits, nor answered in the middle of a reply.
+    fn reply_under_way(&self) -> bool {
+        matches!(self.upstream.owed, Owed::Forward(_) | Owed::Discard(_))
+            || !self.upstream.steps.is_empty()
     }
 
     /// Asks the plugin where to go, or goes where sessions go that are not asked.
@@ -238,6 +249,9 @@ impl Engine {
         }
         if side == Side::Upstream {
             // The driver tells whether anything was delivered, through `upstream_lost`.
+            return Ok(false);
+        }
+        if self.reply_under_way() {
             return Ok(false);
         }
         if !self.holds_lease() || !self.has.contains(Hooks::ON_EOF) {

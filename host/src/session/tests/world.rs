@@ -1,0 +1,335 @@
+//! A world without sockets: sessions on engines, and connections whose server replies to every
+//! frame with the same frame, all moved by hand in pieces of any size.
+
+use std::collections::VecDeque;
+
+use super::toy::SORRY;
+use crate::contract::{Disposition, LeaseError, Side};
+use crate::copy::BufferPool;
+use crate::plugin::SessionHooks;
+use crate::session::{Engine, EngineLimits, LeaseFacts};
+
+/// An upstream connection, with the server at its other end.
+#[derive(Default, Debug)]
+pub(super) struct Connection {
+    /// Bytes on their way to the server, not yet taken by it.
+    pub(super) inbound: Vec<u8>,
+    /// Bytes on their way back.
+    pub(super) outbound: VecDeque<u8>,
+    pub(super) dead: bool,
+    /// Anything was taken by the server in this lease.
+    delivered: bool,
+}
+
+impl Connection {
+    /// Nothing is under way in either direction.
+    pub(super) fn is_clean(&self) -> bool {
+        self.inbound.is_empty() && self.outbound.is_empty()
+    }
+
+    fn serve(&mut self, echoes_bytes: bool) {
+        if echoes_bytes {
+            self.outbound.extend(self.inbound.drain(..));
+        }
+        while let Some(&len) = self.inbound.first() {
+            let len = 1 + usize::from(len);
+            if self.inbound.len() < len {
+                break;
+            }
+            self.outbound.extend(self.inbound.drain(..len));
+        }
+    }
+}
+
+/// One client and its session.
+pub(super) struct Session {
+    pub(super) engine: Engine,
+    pub(super) hooks: Box<dyn SessionHooks>,
+    pub(super) to_send: VecDeque<u8>,
+    pub(super) closed: bool,
+    pub(super) received: Vec<u8>,
+    /// The connection it holds.
+    pub(super) lease: Option<usize>,
+    asked: Option<bool>,
+    pub(super) finished: bool,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub(super) sessions: Vec<Session>,
+    pub(super) connections: Vec<Connection>,
+    pub(super) idle: Vec<usize>,
+    buffers: BufferPool,
+    /// The servers know no frames and send every byte back.
+    pub(super) echoes_bytes: bool,
+    /// Connections that may be open at a time.
+    limit: usize,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    /// A client's next bytes arrive.
+    Send { session: usize, count: usize },
+    /// A client says that it will send no more.
+    Close { session: usize },
+    /// A client is gone.
+    Break { session: usize },
+    /// A session gets to write to its upstream.
+    Write { session: usize, count: usize },
+    /// The server's next bytes arrive at a session.
+    Read { session: usize, count: usize },
+    /// A session gets to write to its client.
+    Deliver { session: usize, count: usize },
+    /// A session that waits for a connection gets one, if there is one.
+    Lease { session: usize },
+    /// A session that waits for a connection gets none.
+    Refuse { session: usize },
+    /// The server closes a connection.
+    Kill { connection: usize },
+    /// A time limit passes.
+    Expire { session: usize },
+}
+
+impl World {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            sessions: Vec::new(),
+            connections: Vec::new(),
+            idle: Vec::new(),
+            buffers: BufferPool::new(),
+            echoes_bytes: false,
+            limit,
+        }
+    }
+
+    pub(super) fn add(&mut self, hooks: Box<dyn SessionHooks>, to_send: Vec<u8>) {
+        let limits = EngineLimits { max_shown: 512, replay_limit: 256 };
+        self.sessions.push(Session {
+            engine: Engine::new(hooks.has(), limits, None),
+            hooks,
+            to_send: to_send.into(),
+            closed: false,
+            received: Vec::new(),
+            lease: None,
+            asked: None,
+            finished: false,
+        });
+    }
+
+    pub(super) fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Send { session, count } => self.send(session, count),
+            Event::Close { session } => {
+                let session = &mut self.sessions[session];
+                if session.to_send.is_empty() && !session.closed {
+                    session.closed = true;
+                    session.engine.ended(Side::Client);
+                    session.engine.run(session.hooks.as_mut());
+                }
+            }
+            Event::Break { session } => {
+                let session = &mut self.sessions[session];
+                session.closed = true;
+                session.to_send.clear();
+                session.engine.client_broke(session.hooks.as_mut());
+            }
+            Event::Write { session, count } => self.write(session, count),
+            Event::Read { session, count } => self.read(session, count),
+            Event::Deliver { session, count } => self.deliver(session, count),
+            Event::Lease { session } => self.lease(session),
+            Event::Refuse { session } => {
+                let session = &mut self.sessions[session];
+                if session.engine.is_asking() && session.asked.take().is_some() {
+                    let why = LeaseError::WaitTimeout("full".to_owned());
+                    session.engine.lease_failed(why, session.hooks.as_mut());
+                }
+            }
+            Event::Kill { connection } => {
+                if let Some(connection) = self.connections.get_mut(connection) {
+                    connection.dead = true;
+                }
+            }
+            Event::Expire { session } => {
+                let session = &mut self.sessions[session];
+                session.engine.expire("idle-timeout", session.hooks.as_mut());
+            }
+        }
+        for index in 0..self.sessions.len() {
+            self.settle(index);
+        }
+    }
+
+    fn send(&mut self, index: usize, count: usize) {
+        let session = &mut self.sessions[index];
+        if !session.engine.wants_read(Side::Client) || session.to_send.is_empty() {
+            return;
+        }
+        let space = session.engine.space(Side::Client, &self.buffers);
+        let count = count.min(space.len()).min(session.to_send.len());
+        for (to, byte) in space.iter_mut().zip(session.to_send.drain(..count)) {
+            *to = byte;
+        }
+        session.engine.filled(Side::Client, count);
+        session.engine.run(session.hooks.as_mut());
+    }
+
+    fn write(&mut self, index: usize, count: usize) {
+        let session = &mut self.sessions[index];
+        let Some(lease) = session.lease else { return };
+        if !session.engine.has_output(Side::Upstream) {
+            return;
+        }
+        let connection = &mut self.connections[lease];
+        if connection.dead {
+            session.engine.upstream_write_failed();
+            session.engine.run(session.hooks.as_mut());
+            return;
+        }
+        let (own, passing) = session.engine.output(Side::Upstream);
+        let bytes: Vec<u8> = own.iter().chain(passing).take(count).copied().collect();
+        connection.delivered = true;
+        connection.inbound.extend(&bytes);
+        connection.serve(self.echoes_bytes);
+        session.engine.wrote(Side::Upstream, bytes.len());
+        session.engine.run(session.hooks.as_mut());
+    }
+
+    fn read(&mut self, index: usize, count: usize) {
+        let session = &mut self.sessions[index];
+        let Some(lease) = session.lease else { return };
+        if !session.engine.wants_read(Side::Upstream) {
+            return;
+        }
+        let connection = &mut self.connections[lease];
+        let space = session.engine.space(Side::Upstream, &self.buffers);
+        let count = count.min(space.len()).min(connection.outbound.len());
+        for (to, byte) in space.iter_mut().zip(connection.outbound.drain(..count)) {
+            *to = byte;
+        }
+        session.engine.filled(Side::Upstream, count);
+        if count == 0 && connection.dead {
+            session.engine.ended(Side::Upstream);
+        }
+        session.engine.run(session.hooks.as_mut());
+        if session.engine.upstream_end_is_loss() {
+            let delivered = self.connections[lease].delivered;
+            session
+                .engine
+                .upstream_lost("killed", delivered, session.hooks.as_mut());
+        }
+    }
+
+    fn deliver(&mut self, index: usize, count: usize) {
+        let session = &mut self.sessions[index];
+        let (own, passing) = session.engine.output(Side::Client);
+        let bytes: Vec<u8> = own.iter().chain(passing).take(count).copied().collect();
+        session.received.extend(&bytes);
+        session.engine.wrote(Side::Client, bytes.len());
+        session.engine.run(session.hooks.as_mut());
+    }
+
+    fn lease(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        let Some(fresh) = session.asked else { return };
+        if !session.engine.is_asking() {
+            return;
+        }
+        let reused = if fresh { None } else { self.idle.pop() };
+        let open = self.idle.len() + self.sessions.iter().filter(|s| s.lease.is_some()).count();
+        let connection = match reused {
+            Some(connection) => connection,
+            None if open < self.limit => {
+                self.connections.push(Connection::default());
+                self.connections.len() - 1
+            }
+            None => return,
+        };
+        self.connections[connection].delivered = false;
+        let session = &mut self.sessions[index];
+        session.asked = None;
+        session.lease = Some(connection);
+        let facts = LeaseFacts { tag: b"", fresh: reused.is_none(), endpoint: "e" };
+        session.engine.leased(facts, session.hooks.as_mut());
+    }
+
+    /// Carries out what the engine wants at once, as the driver does.
+    fn settle(&mut self, index: usize) {
+        let session = &mut self.sessions[index];
+        if let Some(giveback) = session.engine.take_giveback() {
+            let connection = session.lease.take().expect("gives back what it holds");
+            if giveback.disposition == Disposition::Keep && giveback.unclean.is_none() {
+                self.idle.push(connection);
+            } else {
+                self.connections[connection].dead = true;
+            }
+        }
+        if let Some((_, fresh)) = session.engine.take_ask() {
+            assert!(session.lease.is_none(), "asks while it holds one");
+            session.asked = Some(fresh);
+        }
+        session.finished = session.engine.end().is_some() && !session.engine.has_output(Side::Client);
+        if session.engine.end().is_some() {
+            assert!(session.lease.is_none(), "ended with a lease");
+            session.asked = None;
+        }
+        session.engine.settle(&self.buffers);
+    }
+
+    /// Lets everything that can still happen happen, in small steps, a bounded number of times.
+    pub(super) fn play_out(&mut self) {
+        for _ in 0..20_000 {
+            let before = self.signature();
+            for session in 0..self.sessions.len() {
+                for event in [
+                    Event::Send { session, count: 7 },
+                    Event::Close { session },
+                    Event::Lease { session },
+                    Event::Write { session, count: 5 },
+                    Event::Read { session, count: 3 },
+                    Event::Deliver { session, count: 11 },
+                ] {
+                    self.happen(&event);
+                }
+            }
+            if before == self.signature() {
+                return;
+            }
+        }
+        panic!("the world does not come to rest");
+    }
+
+    /// Changes whenever anything has moved.
+    fn signature(&self) -> Vec<[usize; 4]> {
+        let sessions = self.sessions.iter().map(|s| {
+            let (own, passing) = s.engine.output(Side::Upstream);
+            let unwritten = own.len() + passing.len();
+            let lease = s.lease.map_or(0, |lease| lease + 1);
+            [s.to_send.len(), s.received.len(), unwritten, lease]
+        });
+        let connections = self.connections.iter().map(|c| {
+            [c.inbound.len(), c.outbound.len(), usize::from(c.dead), usize::MAX]
+        });
+        sessions.chain(connections).collect()
+    }
+}
+
+/// The frames of a byte stream, and what is left over.
+pub(super) fn frames(mut bytes: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let mut frames = Vec::new();
+    while let Some(&len) = bytes.first() {
+        let len = 1 + usize::from(len);
+        if bytes.len() < len {
+            break;
+        }
+        let (frame, rest) = bytes.split_at(len);
+        frames.push(frame);
+        bytes = rest;
+    }
+    (frames, bytes)
+}
+
+/// Whether a frame is the toy plugin's error.
+pub(super) fn is_sorry(frame: &[u8]) -> bool {
+    frame == SORRY
+}
