@@ -2,15 +2,25 @@
 //!
 //! The only place that knows both plugins and pools.
 
+mod clock;
+mod context;
+mod counters;
+mod driver;
 mod end;
 mod engine;
 mod half;
 mod held;
 mod pump;
+mod registry;
 mod steps;
-
-pub use end::{End, lease_error_text};
-pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts};
+mod unplugged;
 
 #[cfg(test)]
 mod tests;
+
+pub use context::ListenerContext;
+pub use counters::{ListenerCounters, SessionCounters};
+pub use driver::SessionTask;
+pub use end::{End, lease_error_text};
+pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts};
+pub use registry::{Phase, Registry, Ticket};

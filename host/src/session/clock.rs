@@ -1,0 +1,126 @@
+//! The time limits of a session, and the one timer that keeps them.
+//!
+//! The timer exists only while a limit applies, and is moved only when it has fired: bytes that
+//! come keep the limit away by a note of the time, not by a call to the runtime.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::driver::{LINGER, now};
+use super::engine::Engine;
+use crate::config::ListenerConfig;
+use crate::contract::Side;
+
+/// When things last happened in a session.
+#[derive(Debug)]
+pub(super) struct Clock {
+    started: Instant,
+    /// The last time that anything moved, where a limit needs to know.
+    moved: Instant,
+    watches_idle: bool,
+    choosing: Option<Instant>,
+    half_closed: bool,
+    /// The session has ended and waits for its client since.
+    lingering: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    pub(super) fn new(config: &ListenerConfig) -> Self {
+        let now = now();
+        Self {
+            started: now,
+            moved: now,
+            watches_idle: config.idle_timeout.is_some(),
+            choosing: None,
+            half_closed: false,
+            lingering: None,
+            timer: None,
+        }
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        now().saturating_duration_since(self.started)
+    }
+
+    /// Something has moved.
+    pub(super) fn moved(&mut self) {
+        if self.watches_idle || self.half_closed {
+            self.moved = now();
+        }
+    }
+
+    /// The session has ended and all is written: starts the wait for the client.
+    pub(super) fn lingering(&mut self) -> bool {
+        if self.lingering.is_none() {
+            self.lingering = Some(now());
+        }
+        true
+    }
+
+    /// Ready with the name of the first limit that has passed.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        engine: &Engine,
+        config: &ListenerConfig,
+    ) -> Poll<&'static str> {
+        loop {
+            let Some((deadline, name)) = self.next(engine, config) else {
+                self.timer = None;
+                return Poll::Pending;
+            };
+            if deadline <= now() {
+                self.timer = None;
+                return Poll::Ready(name);
+            }
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if timer.deadline() > deadline || (timer.is_elapsed() && timer.deadline() < deadline) {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn next(&mut self, engine: &Engine, config: &ListenerConfig) -> Option<(Instant, &'static str)> {
+        if let Some(since) = self.lingering {
+            return Some((since + LINGER, "linger"));
+        }
+        let half_closed = engine.is_half_closed() || engine.end().is_some();
+        if half_closed && !self.half_closed {
+            self.half_closed = true;
+            self.moved = now();
+        }
+        if engine.end().is_some() {
+            debug_assert!(engine.has_output(Side::Client));
+            return Some((self.moved + config.half_close_timeout, "half-close-timeout"));
+        }
+        if engine.is_choosing() {
+            self.choosing.get_or_insert_with(now);
+        } else {
+            self.choosing = None;
+        }
+        let limits = [
+            self.choosing
+                .map(|since| (since + config.preread_timeout, "preread-timeout")),
+            config
+                .session_timeout
+                .map(|limit| (self.started + limit, "session-timeout")),
+            config
+                .idle_timeout
+                .map(|limit| (self.moved + limit, "idle-timeout")),
+            // A session that waits in line for its lease has not been left hanging.
+            (half_closed && !engine.is_asking())
+                .then(|| (self.moved + config.half_close_timeout, "half-close-timeout")),
+        ];
+        limits.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}

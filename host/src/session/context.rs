@@ -1,0 +1,44 @@
+//! What the sessions of one listener on one worker have in common.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::counters::ListenerCounters;
+use super::registry::Registry;
+use crate::config::ListenerConfig;
+use crate::copy::BufferPool;
+use crate::plugin::WorkerPlugin;
+use crate::pool::{Caretaker, Pools};
+use crate::upstream::Group;
+
+/// Shared by the sessions of one listener on one worker.
+pub struct ListenerContext {
+    /// The listener's config.
+    pub config: ListenerConfig,
+    /// The plugin that governs its sessions; none copies plainly.
+    pub plugin: Option<Rc<WorkerPlugin>>,
+    /// Opens, resets and probes connections for this listener.
+    pub caretaker: Rc<dyn Caretaker>,
+    /// `max-shown` of the plugin.
+    pub max_shown: usize,
+    /// The listener's upstream groups; the first is the default.
+    pub groups: Vec<Arc<Group>>,
+    /// The worker's pools.
+    pub pools: Rc<Pools>,
+    /// The worker's buffers.
+    pub buffers: Rc<BufferPool>,
+    /// The worker's sessions.
+    pub registry: Rc<Registry>,
+    /// The listener's counters.
+    pub counters: ListenerCounters,
+}
+
+impl ListenerContext {
+    /// The group that a target names: the first if it names none.
+    pub(super) fn group(&self, name: Option<&str>) -> Option<&Arc<Group>> {
+        match name {
+            None => self.groups.first(),
+            Some(name) => self.groups.iter().find(|group| group.name() == name),
+        }
+    }
+}

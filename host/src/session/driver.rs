@@ -1,0 +1,427 @@
+//! The thin shell of I/O around the engine: one task per session.
+//!
+//! Reads what the engine wants, writes what it has, leases and gives back, and watches the clock.
+//! Written as one future by hand, so that an idle session is this struct and nothing else. Makes
+//! no decision that the engine could make.
+
+use std::future::Future;
+use std::io;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::context::ListenerContext;
+use super::end::End;
+use super::engine::{Engine, EngineLimits, LeaseFacts};
+use super::registry::{Phase, Ticket};
+use super::unplugged::Unplugged;
+use crate::contract::{Hooks, LeaseError, SessionInfo, Side};
+use crate::lease::Lease;
+use crate::plugin::{Fault, SessionHooks};
+use crate::pool::Leasing;
+
+type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
+
+/// One client's session, to be spawned on its worker.
+pub struct SessionTask {
+    id: u64,
+    client: TcpStream,
+    peer: SocketAddr,
+    engine: Engine,
+    hooks: Box<dyn SessionHooks>,
+    lease: Option<Lease>,
+    leasing: Option<LeaseFuture>,
+    context: Rc<ListenerContext>,
+    ticket: Ticket,
+    clock: Clock,
+    leases: u64,
+    from_client: u64,
+    from_upstream: u64,
+    started: bool,
+}
+
+impl SessionTask {
+    /// A session for a client that has just been accepted.
+    ///
+    /// # Errors
+    /// The fault of the plugin, if it cannot even begin.
+    pub fn new(
+        id: u64,
+        client: TcpStream,
+        peer: SocketAddr,
+        context: Rc<ListenerContext>,
+    ) -> Result<Self, Fault> {
+        let (hooks, default_target): (Box<dyn SessionHooks>, _) = match &context.plugin {
+            Some(plugin) => {
+                let info = SessionInfo {
+                    id,
+                    listener: context.config.name.clone(),
+                    client_address: peer.to_string(),
+                    local_address: client
+                        .local_addr()
+                        .unwrap_or(context.config.bind)
+                        .to_string(),
+                };
+                let hooks = Box::new(plugin.open(info)?);
+                let asks = hooks.has().contains(Hooks::CHOOSE_UPSTREAM);
+                let target = (!asks).then(|| context.caretaker.default_target().clone());
+                (hooks, target)
+            }
+            None => {
+                let target = context.caretaker.default_target().clone();
+                (Box::new(Unplugged), Some(target))
+            }
+        };
+        let limits = EngineLimits {
+            max_shown: context.max_shown,
+            replay_limit: context.config.replay_limit,
+        };
+        context.counters.accepted.inc();
+        context.counters.open.inc();
+        Ok(Self {
+            id,
+            client,
+            peer,
+            engine: Engine::new(hooks.has(), limits, default_target),
+            hooks,
+            lease: None,
+            leasing: None,
+            ticket: context.registry.enter(),
+            clock: Clock::new(&context.config),
+            context,
+            leases: 0,
+            from_client: 0,
+            from_upstream: 0,
+            started: false,
+        })
+    }
+
+    fn speaks_first_upstream(&self) -> bool {
+        self.context
+            .plugin
+            .as_ref()
+            .is_none_or(|plugin| plugin.speaks_first() == Side::Upstream)
+    }
+
+    /// Hears what others want of this session.
+    fn listen(&mut self, cx: &mut Context<'_>) {
+        let hooks = self.hooks.as_mut();
+        if let Poll::Ready(fault) = hooks.poll_fault(cx) {
+            self.engine.faulted(fault, hooks);
+        }
+        match self.ticket.phase(cx) {
+            Phase::Serving => {}
+            Phase::Draining => self.engine.drain(hooks),
+            Phase::Stopping | Phase::Gone => self.engine.expire("drain-timeout", hooks),
+        }
+    }
+
+    /// Gives back, asks, and takes what was asked for. True if anything changed.
+    fn settle_lease(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if let Some(giveback) = self.engine.take_giveback() {
+            moved = true;
+            if let Some(lease) = self.lease.take() {
+                if let Some(reason) = giveback.unclean {
+                    self.context.counters.unclean(reason);
+                }
+                lease.release(giveback.disposition, giveback.unclean.is_none());
+            }
+        }
+        if !self.engine.is_asking() {
+            self.leasing = None;
+            return moved;
+        }
+        if let Some((target, fresh)) = self.engine.take_ask() {
+            if fresh {
+                self.context.counters.replays.inc();
+            }
+            let leasing = match self.context.group(target.group.as_deref()) {
+                Some(group) => {
+                    let context = &self.context;
+                    context.pools.lease(group, &context.caretaker, target, fresh)
+                }
+                None => {
+                    let name = target.group.clone().unwrap_or_default();
+                    Leasing::Ready(Err(LeaseError::UnknownGroup(name)))
+                }
+            };
+            match leasing {
+                Leasing::Ready(result) => {
+                    self.take_lease(result);
+                    return true;
+                }
+                Leasing::Pending(future) => {
+                    self.leasing = Some(future);
+                    self.engine.park(&self.context.buffers);
+                }
+            }
+        }
+        if let Some(leasing) = &mut self.leasing
+            && let Poll::Ready(result) = leasing.as_mut().poll(cx)
+        {
+            self.leasing = None;
+            self.take_lease(result);
+            moved = true;
+        }
+        moved
+    }
+
+    fn take_lease(&mut self, result: Result<Lease, LeaseError>) {
+        let hooks = self.hooks.as_mut();
+        match result {
+            Ok(lease) => {
+                self.leases += 1;
+                let facts = LeaseFacts {
+                    tag: lease.tag(),
+                    fresh: !lease.reused(),
+                    endpoint: lease.endpoint(),
+                };
+                self.engine.leased(facts, hooks);
+                self.lease = Some(lease);
+            }
+            Err(why) => self.engine.lease_failed(why, hooks),
+        }
+    }
+
+    /// Writes what is there for one side. True if anything went.
+    fn flush(&mut self, side: Side, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while self.engine.has_output(side) {
+            let (own, passing) = self.engine.output(side);
+            let written = match (side, &mut self.lease) {
+                (Side::Client, _) => write(&mut self.client, cx, own, passing),
+                (Side::Upstream, Some(lease)) => write(lease.stream_mut(), cx, own, passing),
+                (Side::Upstream, None) => return moved,
+            };
+            match written {
+                Poll::Pending => break,
+                Poll::Ready(Ok(count)) => {
+                    if let (Side::Upstream, Some(lease)) = (side, &mut self.lease) {
+                        lease.wrote(count);
+                    }
+                    self.engine.wrote(side, count);
+                }
+                Poll::Ready(Err(_)) if side == Side::Upstream => self.engine.upstream_write_failed(),
+                Poll::Ready(Err(_)) => self.engine.client_broke(self.hooks.as_mut()),
+            }
+            moved = true;
+        }
+        if moved {
+            self.engine.run(self.hooks.as_mut());
+        }
+        moved
+    }
+
+    /// Reads once from one side, if that is wanted. True if anything came.
+    fn fill(&mut self, side: Side, cx: &mut Context<'_>) -> bool {
+        if !self.engine.wants_read(side) {
+            return false;
+        }
+        let space = self.engine.space(side, &self.context.buffers);
+        let read = match (side, &mut self.lease) {
+            (Side::Client, _) => read(&mut self.client, cx, space),
+            (Side::Upstream, Some(lease)) => read(lease.stream_mut(), cx, space),
+            (Side::Upstream, None) => return false,
+        };
+        let hooks = self.hooks.as_mut();
+        match (side, read) {
+            (_, Poll::Pending) => return false,
+            (_, Poll::Ready(Ok(0))) => {
+                self.engine.ended(side);
+                self.engine.run(hooks);
+            }
+            (side, Poll::Ready(Ok(count))) => {
+                match (side, &mut self.lease) {
+                    (Side::Upstream, Some(lease)) => {
+                        lease.replied();
+                        self.from_upstream += count as u64;
+                    }
+                    _ => self.from_client += count as u64,
+                }
+                self.engine.filled(side, count);
+                self.engine.run(hooks);
+            }
+            (Side::Client, Poll::Ready(Err(_))) => self.engine.client_broke(hooks),
+            (Side::Upstream, Poll::Ready(Err(error))) => self.lose(&error.to_string()),
+        }
+        true
+    }
+
+    /// Reports an upstream that has ended to the engine.
+    fn lose(&mut self, why: &str) {
+        if let Some(lease) = &self.lease {
+            let delivered = lease.delivered();
+            let why = format!("{}: {why}", lease.endpoint());
+            self.engine
+                .upstream_lost(&why, delivered, self.hooks.as_mut());
+        }
+    }
+
+    /// Passes ends on. True if anything changed.
+    fn shut(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if self.engine.upstream_end_is_loss() {
+            self.lose("the upstream closed the connection");
+            moved = true;
+        }
+        for side in [Side::Upstream, Side::Client] {
+            if !self.engine.wants_shutdown(side) {
+                continue;
+            }
+            // An error here means that the side is gone: its reading half will tell.
+            let _ = match (side, &mut self.lease) {
+                (Side::Client, _) => Pin::new(&mut self.client).poll_shutdown(cx),
+                (Side::Upstream, Some(lease)) => Pin::new(lease.stream_mut()).poll_shutdown(cx),
+                (Side::Upstream, None) => continue,
+            };
+            self.engine.was_shut(side);
+            self.engine.run(self.hooks.as_mut());
+            moved = true;
+        }
+        moved
+    }
+
+    /// Reads and forgets what the client still sends after its session has ended, so that
+    /// closing does not destroy what it has not read yet. Ready when the client has closed.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waste = [0; 512];
+        loop {
+            match read(&mut self.client, cx, &mut waste) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+    }
+
+    fn last_words(&self, end: &End) {
+        let counters = &self.context.counters;
+        counters.ended(end.name());
+        counters.open.dec();
+        counters.from_client.inc_by(self.from_client);
+        counters.from_upstream.inc_by(self.from_upstream);
+        let listener = &self.context.config.name;
+        let plugin = self.context.config.plugin.as_deref().unwrap_or("-");
+        if matches!(end, End::Misuse(_) | End::ShownLimit(_)) {
+            tracing::warn!(session = self.id, listener, plugin, peer = %self.peer, "session ended: {end}");
+        }
+        tracing::debug!(
+            session = self.id,
+            listener,
+            plugin,
+            peer = %self.peer,
+            leases = self.leases,
+            from_client = self.from_client,
+            from_upstream = self.from_upstream,
+            seconds = self.clock.age().as_secs_f64(),
+            end = end.name(),
+            "session ended: {end}"
+        );
+    }
+}
+
+impl Future for SessionTask {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if !std::mem::replace(&mut this.started, true) && this.speaks_first_upstream() {
+            this.engine.start(this.hooks.as_mut());
+        }
+        loop {
+            this.listen(cx);
+            let mut moved = false;
+            let mut rounds = 0;
+            loop {
+                let mut round = this.settle_lease(cx);
+                round |= this.flush(Side::Upstream, cx);
+                round |= this.flush(Side::Client, cx);
+                round |= this.fill(Side::Upstream, cx);
+                round |= this.fill(Side::Client, cx);
+                round |= this.shut(cx);
+                moved |= round;
+                if !round {
+                    break;
+                }
+                // The runtime's budget ends a task that always has something to read or write;
+                // this ends one whose plugin goes round without either.
+                rounds += 1;
+                if rounds >= MAX_ROUNDS {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+            }
+            this.engine.settle(&this.context.buffers);
+            if moved {
+                this.clock.moved();
+            }
+            if this.engine.end().is_some()
+                && !this.engine.has_output(Side::Client)
+                && this.clock.lingering()
+                && this.linger(cx).is_ready()
+            {
+                return Poll::Ready(());
+            }
+            match this.clock.poll(cx, &this.engine, &this.context.config) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(_) if this.engine.end().is_some() => return Poll::Ready(()),
+                Poll::Ready(limit) => this.engine.expire(limit, this.hooks.as_mut()),
+            }
+        }
+    }
+}
+
+impl Drop for SessionTask {
+    fn drop(&mut self) {
+        let end = self.engine.end().cloned().unwrap_or(End::Drain);
+        self.last_words(&end);
+    }
+}
+
+/// Rounds of one wake-up before other tasks get a turn.
+const MAX_ROUNDS: u32 = 64;
+
+fn read(
+    stream: &mut TcpStream,
+    cx: &mut Context<'_>,
+    space: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(space);
+    match Pin::new(stream).poll_read(cx, &mut buffer) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+    }
+}
+
+fn write(
+    stream: &mut TcpStream,
+    cx: &mut Context<'_>,
+    own: &[u8],
+    passing: &[u8],
+) -> Poll<io::Result<usize>> {
+    let stream = Pin::new(stream);
+    match (own.is_empty(), passing.is_empty()) {
+        (true, _) => stream.poll_write(cx, passing),
+        (false, true) => stream.poll_write(cx, own),
+        (false, false) => {
+            stream.poll_write_vectored(cx, &[IoSlice::new(own), IoSlice::new(passing)])
+        }
+    }
+}
+
+/// How long an ended session waits for its client to close too.
+pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The time now, as tests can stop it.
+pub(super) fn now() -> Instant {
+    Instant::now()
+}

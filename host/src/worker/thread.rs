@@ -1,0 +1,249 @@
+//! What runs on a worker's thread.
+
+use std::cell::Cell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::{JoinHandle, LocalSet};
+
+use super::{Command, Worker};
+use crate::config::{ListenerConfig, PluginLimits};
+use crate::copy::BufferPool;
+use crate::listener::{Loads, accept};
+use crate::plugin::{Conversations, Plugin, WorkerPlugin};
+use crate::pool::{Caretaker, Plain, Pools, PoolsParts};
+use crate::session::{ListenerContext, Phase, Registry, SessionCounters, SessionTask};
+use crate::upstream::Group;
+
+/// One listener, as a worker gets it.
+pub struct ListenerParts {
+    /// Its config.
+    pub config: ListenerConfig,
+    /// Its plugin.
+    pub plugin: Option<Arc<Plugin>>,
+    /// Its upstream groups, the default first.
+    pub groups: Vec<Arc<Group>>,
+    /// This worker's socket for it.
+    pub socket: TcpListener,
+}
+
+/// Everything that a worker is made of.
+pub struct WorkerParts {
+    /// Which of the workers it is.
+    pub index: usize,
+    /// The listeners, in the order of the config.
+    pub listeners: Vec<ListenerParts>,
+    /// This worker's part of the pools.
+    pub pools: PoolsParts,
+    /// Sessions of all workers.
+    pub loads: Arc<Loads>,
+    /// All workers, this one included.
+    pub peers: Vec<UnboundedSender<Command>>,
+    /// Where its commands come from.
+    pub commands: UnboundedReceiver<Command>,
+    /// What sessions count.
+    pub counters: SessionCounters,
+    /// Numbers the sessions of all workers.
+    pub ids: Arc<AtomicU64>,
+}
+
+/// Starts a worker's thread.
+///
+/// # Errors
+/// The operating system gives no thread or no event queue.
+pub fn spawn(parts: WorkerParts) -> io::Result<Worker> {
+    let commands = parts.peers[parts.index].clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{}", parts.index))
+        .spawn(move || LocalSet::new().block_on(&runtime, run(parts)))?;
+    Ok(Worker { commands, thread })
+}
+
+/// One listener on this worker.
+struct Listening {
+    context: Rc<ListenerContext>,
+    accepting: JoinHandle<()>,
+}
+
+/// What the accepting tasks of this worker share.
+struct Admission {
+    index: usize,
+    loads: Arc<Loads>,
+    peers: Vec<UnboundedSender<Command>>,
+    ids: Arc<AtomicU64>,
+}
+
+async fn run(parts: WorkerParts) {
+    let WorkerParts { index, listeners, pools, loads, peers, mut commands, counters, ids } = parts;
+    let pools = Pools::start(pools);
+    let registry = Registry::new();
+    let buffers = Rc::new(BufferPool::new());
+    let admission = Rc::new(Admission { index, loads, peers, ids });
+
+    let mut caretakers = Caretakers::default();
+    let mut listening = Vec::new();
+    for (number, parts) in listeners.into_iter().enumerate() {
+        let ListenerParts { config, plugin, groups, socket } = parts;
+        let (caretaker, worker_plugin) = caretakers.of(plugin.as_ref());
+        let max_shown = plugin
+            .as_ref()
+            .map_or(PluginLimits::default().max_shown, |plugin| plugin.limits().max_shown);
+        for group in &groups {
+            pools.look_after(group, &caretaker);
+        }
+        let context = Rc::new(ListenerContext {
+            counters: counters.of(&config.name),
+            plugin: worker_plugin,
+            caretaker,
+            max_shown,
+            groups,
+            pools: Rc::clone(&pools),
+            buffers: Rc::clone(&buffers),
+            registry: Rc::clone(&registry),
+            config,
+        });
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => listening.push(start(number, socket, context, Rc::clone(&admission))),
+            Err(error) => {
+                let listener = &context.config.name;
+                tracing::error!(listener, "a worker cannot accept clients: {error}");
+            }
+        }
+    }
+
+    let stopping = Rc::new(Cell::new(false));
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Client { listener, stream, peer } => {
+                let Some(listening) = listening.get(listener) else { continue };
+                match TcpStream::from_std(stream) {
+                    Ok(client) => begin(&listening.context, &admission, client, peer),
+                    Err(error) => {
+                        admission.loads.leave(index);
+                        tracing::error!("a client was lost between workers: {error}");
+                    }
+                }
+            }
+            Command::Phase(phase) => {
+                registry.set_phase(phase);
+                if phase >= Phase::Draining {
+                    for listening in &listening {
+                        listening.accepting.abort();
+                    }
+                    pools.drain();
+                    // Sessions may come yet that another worker accepted before it heard.
+                    if !stopping.replace(true) {
+                        let registry = Rc::clone(&registry);
+                        let own = admission.peers[index].clone();
+                        tokio::task::spawn_local(async move {
+                            registry.emptied().await;
+                            let _ = own.send(Command::Phase(Phase::Gone));
+                        });
+                    }
+                }
+                if phase == Phase::Gone && registry.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn start(
+    number: usize,
+    socket: tokio::net::TcpListener,
+    context: Rc<ListenerContext>,
+    admission: Rc<Admission>,
+) -> Listening {
+    let name = context.config.name.clone();
+    let limit = i64::from(context.config.max_sessions);
+    let open = context.counters.open.clone();
+    let for_sessions = Rc::clone(&context);
+    let accepting = tokio::task::spawn_local(async move {
+        let full = move || open.get() >= limit;
+        let admit = move |client: TcpStream, peer| {
+            let place = admission.loads.place(admission.index);
+            admission.loads.enter(place);
+            if place == admission.index {
+                begin(&for_sessions, &admission, client, peer);
+                return;
+            }
+            let moved = client.into_std().ok().and_then(|stream| {
+                let command = Command::Client { listener: number, stream, peer };
+                admission.peers[place].send(command).ok()
+            });
+            if moved.is_none() {
+                admission.loads.leave(place);
+            }
+        };
+        accept(&name, socket, full, admit).await;
+    });
+    Listening { context, accepting }
+}
+
+/// Starts a session for a client, on this worker.
+fn begin(
+    context: &Rc<ListenerContext>,
+    admission: &Rc<Admission>,
+    client: TcpStream,
+    peer: std::net::SocketAddr,
+) {
+    // Requests and replies are small and waited for; an error here leaves them a little slower.
+    let _ = client.set_nodelay(true);
+    let id = admission.ids.fetch_add(1, Ordering::Relaxed);
+    let leaving = Leaving(Rc::clone(admission));
+    match SessionTask::new(id, client, peer, Rc::clone(context)) {
+        Ok(session) => {
+            tokio::task::spawn_local(async move {
+                let _leaving = leaving;
+                session.await;
+            });
+        }
+        // The plugin's runtime has logged and counted it.
+        Err(_) => drop(leaving),
+    }
+}
+
+/// Counts a session out when it is dropped.
+struct Leaving(Rc<Admission>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.loads.leave(self.0.index);
+    }
+}
+
+/// One caretaker and one set of instances for each plugin, however many listeners use it.
+#[derive(Default)]
+struct Caretakers {
+    known: Vec<(Arc<Plugin>, Rc<dyn Caretaker>, Rc<WorkerPlugin>)>,
+    plain: Option<Rc<dyn Caretaker>>,
+}
+
+impl Caretakers {
+    fn of(
+        &mut self,
+        plugin: Option<&Arc<Plugin>>,
+    ) -> (Rc<dyn Caretaker>, Option<Rc<WorkerPlugin>>) {
+        let Some(plugin) = plugin else {
+            let plain = self.plain.get_or_insert_with(|| Rc::new(Plain::new()));
+            return (Rc::clone(plain), None);
+        };
+        let found = self.known.iter().find(|(known, ..)| Arc::ptr_eq(known, plugin));
+        if let Some((_, caretaker, instances)) = found {
+            return (Rc::clone(caretaker), Some(Rc::clone(instances)));
+        }
+        let caretaker: Rc<dyn Caretaker> = Rc::new(Conversations::new(Arc::clone(plugin)));
+        let instances = Rc::new(WorkerPlugin::new(Arc::clone(plugin)));
+        self.known.push((Arc::clone(plugin), Rc::clone(&caretaker), Rc::clone(&instances)));
+        (caretaker, Some(instances))
+    }
+}
