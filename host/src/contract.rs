@@ -12,6 +12,24 @@ pub mod session_side {
     });
 }
 
+/// Bindings of an instance that holds a conversation: calls suspend while they wait.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+pub(crate) mod conversation_side {
+    wasmtime::component::bindgen!({
+        path: "../guest-sdk/wit",
+        world: "conversation-instance",
+        imports: {
+            "leaseway:plugin/connection": async | trappable,
+        },
+        exports: { default: async },
+        with: {
+            "leaseway:plugin/types": crate::contract::session_side::leaseway::plugin::types,
+            "leaseway:plugin/log": crate::contract::session_side::leaseway::plugin::log,
+            "leaseway:plugin/connection.connection": crate::plugin::Connection,
+        },
+    });
+}
+
 pub use session_side::exports::leaseway::plugin::session_hooks;
 pub use session_side::leaseway::plugin::types::{
     Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,

@@ -1,5 +1,30 @@
 //! Plugins: loading, sandbox, limits, the instances that serve sessions, and conversations.
+//!
+//! [`Runtime`] turns a config section into a [`Plugin`] before anything listens. Each worker
+//! makes a [`WorkerPlugin`] of it for its sessions and a [`Conversations`] for its pool. Nothing
+//! here knows of sockets but the one that a conversation is lent, and nothing here decides what
+//! a step means.
 
+mod builtin;
+mod component;
+mod conversation;
+mod error;
+mod fault;
 mod hooks;
+mod instance;
+mod limits;
+mod load;
+mod metrics;
+mod output;
+mod sandbox;
+mod state;
+mod ticker;
+mod worker;
 
+pub use component::ModuleKind;
+pub use conversation::{Connection, Conversations};
+pub use error::LoadError;
 pub use hooks::{Fault, SessionHooks, end_reason_name};
+pub use instance::SessionHandle;
+pub use load::{Inspection, Plugin, Runtime};
+pub use worker::WorkerPlugin;

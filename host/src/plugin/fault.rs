@@ -1,0 +1,96 @@
+//! From wasmtime's errors to faults, in words that help a plugin's author.
+
+use wasmtime::{Trap, WasmBacktrace};
+
+use super::component::one_line;
+use super::hooks::Fault;
+use super::limits::{MAX_STACK, MAX_STEPS, Overrun};
+use super::output::printable;
+use super::state::GuestState;
+use crate::contract::{Choice, Step};
+
+/// Longer messages are cut.
+const MAX_MESSAGE: usize = 1 << 10;
+
+/// The guest did what the sandbox does not allow. Ends it as a trap does.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Forbidden(pub(super) String);
+
+impl Fault {
+    /// The kind, as metrics and logs name it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Trap { .. } => "trap",
+            Self::Deadline { .. } => "deadline",
+            Self::Memory { .. } => "memory",
+        }
+    }
+
+    /// The hook that was running.
+    pub fn hook(&self) -> &'static str {
+        match self {
+            Self::Trap { hook, .. } | Self::Deadline { hook, .. } | Self::Memory { hook, .. } => {
+                hook
+            }
+        }
+    }
+}
+
+/// What the guest did, by the error that ended it and by what its limits remember.
+pub(super) fn explain(
+    hook: &'static str,
+    error: &wasmtime::Error,
+    state: &mut GuestState,
+) -> Fault {
+    if error.is::<Overrun>() {
+        let limit = state.time.limit();
+        return Fault::Deadline { hook, limit };
+    }
+    if let Some(limit) = state.memory.refused() {
+        return Fault::Memory { hook, limit };
+    }
+    let last_words = state.output.last_words();
+    let mut message = if let Some(Trap::StackOverflow) = error.downcast_ref::<Trap>() {
+        format!(
+            "call stack exhausted ({} KiB): endless recursion?",
+            MAX_STACK >> 10
+        )
+    } else {
+        printable(&one_line(&error.root_cause().to_string())).into_owned()
+    };
+    if !last_words.is_empty() {
+        message = format!("{last_words} ({message})");
+    } else if let Some(function) = innermost(error) {
+        message = format!("{message}, in {function}");
+    }
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    Fault::Trap { hook, message }
+}
+
+/// The function that trapped, if the module still has its names.
+fn innermost(error: &wasmtime::Error) -> Option<&str> {
+    let trace = error.downcast_ref::<WasmBacktrace>()?;
+    trace.frames().first()?.func_name()
+}
+
+/// Refuses a list of steps that nobody could have meant.
+pub(super) fn check_steps(steps: &[Step]) -> Result<(), wasmtime::Error> {
+    if steps.len() > MAX_STEPS {
+        let count = steps.len();
+        return Err(Forbidden(format!(
+            "returned {count} steps, at most {MAX_STEPS} a call"
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// The same for the steps in a choice.
+pub(super) fn check_choice(choice: &Choice) -> Result<(), wasmtime::Error> {
+    match choice {
+        Choice::NeedMore => Ok(()),
+        Choice::Lease(request) => check_steps(&request.then),
+        Choice::Answer(steps) => check_steps(steps),
+    }
+}

@@ -1,0 +1,276 @@
+//! One instance and the sessions on it: the calls of the hot path, and what a fault does.
+//!
+//! A call borrows the instance for its time, and no host function calls back into the guest, so
+//! an instance is never entered twice. A fault drops the instance's memory at once and wakes
+//! every session on it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use super::fault::{check_choice, check_steps, explain};
+use super::hooks::{Fault, SessionHooks};
+use super::load::Plugin;
+use super::metrics::Hook;
+use super::output::printable;
+use super::state::{GuestState, begin};
+use super::worker::Worker;
+use crate::contract::session_hooks::GuestSession;
+use crate::contract::session_side::SessionInstance;
+use crate::contract::{
+    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Step,
+};
+
+/// An instance that serves sessions.
+pub(super) struct Instance {
+    /// None once it has faulted.
+    live: RefCell<Option<Live>>,
+    seats: RefCell<Seats>,
+    sessions: Cell<usize>,
+    fault: RefCell<Option<Fault>>,
+}
+
+struct Live {
+    store: Store<GuestState>,
+    exports: SessionInstance,
+}
+
+/// Who is to be woken when the instance faults, by session.
+#[derive(Default)]
+struct Seats {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Seats {
+    fn take(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.wakers.push(None);
+            self.wakers.len() - 1
+        })
+    }
+
+    fn leave(&mut self, seat: usize) {
+        self.wakers[seat] = None;
+        self.free.push(seat);
+    }
+}
+
+impl Instance {
+    /// Instantiates and configures.
+    pub(super) fn new(plugin: &Plugin) -> Result<Self, Fault> {
+        let hook = Hook::Configure.name();
+        let time = plugin.setup_time();
+        let name = Arc::clone(&plugin.name);
+        let mut store = GuestState::for_sessions(&plugin.engine, name, &plugin.limits, time);
+        begin(&mut store, 0);
+        let exports = plugin
+            .sessions
+            .instantiate(&mut store)
+            .map_err(|error| explain(hook, &error, store.data_mut()))?;
+        begin(&mut store, 0);
+        exports
+            .leaseway_plugin_plugin_meta()
+            .call_configure(&mut store, &plugin.config)
+            .map_err(|error| explain(hook, &error, store.data_mut()))?
+            .map_err(|message| Fault::Trap {
+                hook,
+                message: format!(
+                    "refused the config that it had accepted at start: {}",
+                    printable(&message)
+                ),
+            })?;
+        store.data_mut().time = super::limits::CallTime::new(plugin.limits.hook);
+        Ok(Self {
+            live: RefCell::new(Some(Live { store, exports })),
+            seats: RefCell::default(),
+            sessions: Cell::new(0),
+            fault: RefCell::new(None),
+        })
+    }
+
+    /// Sessions that it holds.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.get()
+    }
+
+    /// Frees the instance and tells its sessions; returns how many there were.
+    pub(super) fn end(&self, fault: &Fault) -> usize {
+        *self.fault.borrow_mut() = Some(fault.clone());
+        drop(self.live.take());
+        for waker in self.seats.borrow_mut().wakers.iter_mut() {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+        self.sessions()
+    }
+
+    /// Why it is not live; only asked when it is not.
+    fn ended(&self, hook: Hook) -> Fault {
+        self.fault.borrow().clone().unwrap_or(Fault::Trap {
+            hook: hook.name(),
+            message: "the instance was entered twice".to_owned(),
+        })
+    }
+}
+
+/// A session on an instance. Dropping it drops the guest's side of it.
+pub struct SessionHandle {
+    worker: Rc<Worker>,
+    instance: Rc<Instance>,
+    /// None only while the constructor has not returned.
+    resource: Option<ResourceAny>,
+    seat: usize,
+    id: u64,
+}
+
+impl SessionHandle {
+    pub(super) fn open(
+        worker: &Rc<Worker>,
+        instance: Rc<Instance>,
+        info: &SessionInfo,
+    ) -> Result<Self, Fault> {
+        let seat = instance.seats.borrow_mut().take();
+        instance.sessions.set(instance.sessions() + 1);
+        worker.shard.sessions.fetch_add(1, Relaxed);
+        let mut handle = Self {
+            worker: Rc::clone(worker),
+            instance,
+            resource: None,
+            seat,
+            id: info.id,
+        };
+        let resource = handle.enter(Hook::Construct, |live| {
+            let session = live.exports.leaseway_plugin_session_hooks().session();
+            session.call_constructor(&mut live.store, info)
+        })?;
+        handle.resource = Some(resource);
+        Ok(handle)
+    }
+
+    /// One call into the guest: counted, limited, and if it faults, the end of the instance.
+    fn enter<R>(
+        &self,
+        hook: Hook,
+        call: impl FnOnce(&mut Live) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        let Ok(mut slot) = self.instance.live.try_borrow_mut() else {
+            return Err(self.instance.ended(hook));
+        };
+        let Some(live) = slot.as_mut() else {
+            return Err(self.instance.ended(hook));
+        };
+        begin(&mut live.store, self.id);
+        let started = self.worker.shard.call(hook).then(Instant::now);
+        let answer = call(live);
+        if let Some(started) = started {
+            self.worker.shard.time(started.elapsed());
+        }
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let fault = explain(hook.name(), &error, live.store.data_mut());
+                drop(slot);
+                self.worker.failed(&self.instance, hook, &fault);
+                Err(fault)
+            }
+        }
+    }
+
+    /// [`SessionHandle::enter`] for a method of the session.
+    fn method<R>(
+        &self,
+        hook: Hook,
+        call: impl FnOnce(&GuestSession<'_>, &mut Store<GuestState>, ResourceAny) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        let Some(resource) = self.resource else {
+            return Err(self.instance.ended(hook));
+        };
+        self.enter(hook, |live| {
+            let session = live.exports.leaseway_plugin_session_hooks().session();
+            call(&session, &mut live.store, resource)
+        })
+    }
+}
+
+impl SessionHooks for SessionHandle {
+    fn has(&self) -> Hooks {
+        self.worker.plugin.info().hooks
+    }
+
+    fn choose_upstream(&mut self, client_bytes: &[u8]) -> Result<Choice, Fault> {
+        self.method(Hook::ChooseUpstream, |session, store, this| {
+            let choice = session.call_choose_upstream(store, this, client_bytes)?;
+            check_choice(&choice)?;
+            Ok(choice)
+        })
+    }
+
+    fn on_leased(&mut self, lease: &Leased) -> Result<Vec<Step>, Fault> {
+        self.method(Hook::OnLeased, |session, store, this| {
+            checked(session.call_on_leased(store, this, lease)?)
+        })
+    }
+
+    fn on_lease_failed(&mut self, why: &LeaseError) -> Result<Vec<Step>, Fault> {
+        self.method(Hook::OnLeaseFailed, |session, store, this| {
+            checked(session.call_on_lease_failed(store, this, why)?)
+        })
+    }
+
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Result<Vec<Step>, Fault> {
+        self.method(Hook::OnData, |session, store, this| {
+            checked(session.call_on_data(store, this, origin, data)?)
+        })
+    }
+
+    fn on_eof(&mut self, origin: Side) -> Result<Vec<Step>, Fault> {
+        self.method(Hook::OnEof, |session, store, this| {
+            checked(session.call_on_eof(store, this, origin)?)
+        })
+    }
+
+    fn pool_return(&mut self, outcome: LeaseOutcome) -> Result<Disposition, Fault> {
+        self.method(Hook::PoolReturn, |session, store, this| {
+            session.call_pool_return(store, this, outcome)
+        })
+    }
+
+    fn poll_fault(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        if let Some(fault) = &*self.instance.fault.borrow() {
+            return Poll::Ready(fault.clone());
+        }
+        let mut seats = self.instance.seats.borrow_mut();
+        match &mut seats.wakers[self.seat] {
+            Some(waker) => waker.clone_from(cx.waker()),
+            empty => *empty = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        if let Some(resource) = self.resource.take() {
+            // On a faulted instance there is nothing left to drop, and a fault in the guest's
+            // destructor has been dealt with inside.
+            let _ = self.enter(Hook::Drop, |live| resource.resource_drop(&mut live.store));
+        }
+        self.instance.seats.borrow_mut().leave(self.seat);
+        self.instance.sessions.set(self.instance.sessions() - 1);
+        self.worker.shard.sessions.fetch_sub(1, Relaxed);
+        self.worker.left(&self.instance);
+    }
+}
+
+fn checked(steps: Vec<Step>) -> wasmtime::Result<Vec<Step>> {
+    check_steps(&steps)?;
+    Ok(steps)
+}

@@ -1,0 +1,369 @@
+//! Loading: everything about a plugin that must be right before anything listens.
+//!
+//! Reads the code, checks the contract, compiles, asks the plugin what it is and gives it its
+//! config on an instance that is thrown away. Called at start, never by a worker.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::{fs, io};
+
+use prometheus_client::registry::Registry;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel};
+
+use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
+use super::error::LoadError;
+use super::fault::explain;
+use super::limits::MAX_STACK;
+use super::metrics::{Hook, Metrics, PluginMetrics};
+use super::output::printable;
+use super::state::{GuestState, begin};
+use super::ticker::{Ticker, Ticking};
+use super::{builtin, sandbox};
+use crate::config::{ModuleSource, PluginConfig, PluginLimits};
+use crate::contract::conversation_side::ConversationInstancePre;
+use crate::contract::conversation_side::leaseway::plugin::connection;
+use crate::contract::session_side::leaseway::plugin::log;
+use crate::contract::session_side::{SessionInstance, SessionInstancePre};
+use crate::contract::{PluginInfo, Settings};
+
+/// Stack of a conversation: what guest code may use, and as much for the host's own functions.
+const CONVERSATION_STACK: usize = 2 * MAX_STACK;
+/// `describe` and `configure` may parse and build tables, so they get this many times
+/// `limits.hook`.
+const SETUP_TIME: u32 = 20;
+/// The longest identity that the contract allows.
+const MAX_IDENTITY: usize = 1 << 10;
+/// The longest secret that the contract allows.
+const MAX_SECRET: usize = 64 << 10;
+
+/// The WebAssembly engine of the process: compiles plugins and keeps their time.
+pub struct Runtime {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    metrics: Metrics,
+}
+
+/// A plugin that is ready to be instantiated on any worker.
+pub struct Plugin {
+    pub(super) name: Arc<str>,
+    pub(super) engine: Engine,
+    pub(super) sessions: SessionInstancePre<GuestState>,
+    pub(super) conversations: ConversationInstancePre<GuestState>,
+    pub(super) config: String,
+    pub(super) limits: PluginLimits,
+    pub(super) metrics: Arc<PluginMetrics>,
+    info: PluginInfo,
+    settings: Settings,
+    _ticking: Ticking,
+}
+
+/// What a file is, for `leaseway plugin inspect`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inspection {
+    /// What the plugin says of itself.
+    pub info: PluginInfo,
+    /// What the file is.
+    pub kind: ModuleKind,
+    /// The contract version it was built for.
+    pub contract: String,
+    /// The component's imports by full name, the adapter's included.
+    pub imports: Vec<String>,
+    /// The component's exports by full name.
+    pub exports: Vec<String>,
+    /// Bytes of the file.
+    pub file_bytes: usize,
+    /// Bytes of the component made of it; of a component, the same.
+    pub component_bytes: usize,
+    /// Bytes of machine code and data that it compiles to.
+    pub compiled_bytes: usize,
+}
+
+impl Runtime {
+    /// Starts the engine. Compiled code is kept in `cache_dir`, so that the next start need not
+    /// compile; a directory that cannot be used is a warning, and each start compiles.
+    pub fn new(cache_dir: Option<&Path>) -> Result<Self, LoadError> {
+        let mut config = Config::new();
+        config
+            .wasm_component_model(true)
+            .epoch_interruption(true)
+            .cranelift_opt_level(OptLevel::Speed)
+            .max_wasm_stack(MAX_STACK)
+            .async_stack_size(CONVERSATION_STACK)
+            .cache(cache_dir.and_then(open_cache));
+        let engine = Engine::new(&config).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
+        let ticker = Ticker::new(engine.clone())
+            .map_err(|e| LoadError::Engine(format!("no thread: {e}")))?;
+        Ok(Self {
+            engine,
+            ticker,
+            metrics: Metrics::default(),
+        })
+    }
+
+    /// Loads a plugin, asks it what it is and gives it its config.
+    pub fn load(&self, config: &PluginConfig) -> Result<Arc<Plugin>, LoadError> {
+        let read;
+        let (module, bytes) = match &config.module {
+            ModuleSource::Builtin(name) => {
+                let code = builtin::find(name).ok_or_else(|| LoadError::Builtin {
+                    plugin: config.name.clone(),
+                    name: name.clone(),
+                    known: builtin::names(),
+                })?;
+                (format!("builtin:{name}"), code)
+            }
+            ModuleSource::File(path) => {
+                read = read_file(&config.name, path)?;
+                (path.display().to_string(), read.as_slice())
+            }
+        };
+        let origin = Origin {
+            plugin: &config.name,
+            module: &module,
+        };
+        let checked = prepare(&self.engine, bytes, origin)?;
+        self.finish(&checked, config, origin).map(Arc::new)
+    }
+
+    /// Looks into a file: loads it and asks it what it is, without a config.
+    pub fn inspect(&self, path: &Path) -> Result<Inspection, LoadError> {
+        let name = path.file_stem().unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy().into_owned();
+        let bytes = read_file(&name, path)?;
+        let module = path.display().to_string();
+        let origin = Origin {
+            plugin: &name,
+            module: &module,
+        };
+        let checked = prepare(&self.engine, &bytes, origin)?;
+        let sessions = self
+            .link_sessions(&checked)
+            .map_err(|e| origin.contract(&e))?;
+        let ticking = self.ticker.start();
+        let limits = PluginLimits::default();
+        let info = Setup::new(&self.engine, &sessions, &limits, origin)?.describe()?;
+        drop(ticking);
+        let image = checked.component.image_range();
+        Ok(Inspection {
+            info,
+            kind: checked.kind,
+            contract: checked.contract,
+            imports: checked.imports,
+            exports: checked.exports,
+            file_bytes: bytes.len(),
+            component_bytes: checked.component_bytes,
+            compiled_bytes: (image.end as usize).saturating_sub(image.start as usize),
+        })
+    }
+
+    /// Adds the metrics of all plugins, those that are loaded later included. Their names are
+    /// complete: the registry must have no prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    fn finish(
+        &self,
+        checked: &Checked,
+        config: &PluginConfig,
+        origin: Origin<'_>,
+    ) -> Result<Plugin, LoadError> {
+        let sessions = self
+            .link_sessions(checked)
+            .map_err(|e| origin.contract(&e))?;
+        let conversations = self
+            .link_conversations(checked)
+            .map_err(|e| origin.contract(&e))?;
+        // Guest code runs from here on.
+        let ticking = self.ticker.start();
+        let json = config.config.to_string();
+        let mut setup = Setup::new(&self.engine, &sessions, &config.limits, origin)?;
+        let info = setup.describe()?;
+        let settings = setup.configure(&json)?;
+        check_settings(&settings, origin)?;
+        Ok(Plugin {
+            name: Arc::from(config.name.as_str()),
+            engine: self.engine.clone(),
+            sessions,
+            conversations,
+            config: json,
+            limits: config.limits.clone(),
+            metrics: self.metrics.plugin(&config.name),
+            info,
+            settings,
+            _ticking: ticking,
+        })
+    }
+
+    fn link_sessions(&self, checked: &Checked) -> wasmtime::Result<SessionInstancePre<GuestState>> {
+        let component = &checked.component;
+        let mut linker = Linker::new(&self.engine);
+        sandbox::define(&mut linker, &self.engine, component, false)?;
+        log::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        // The plugin's world imports it, but no session hook can get hold of a connection.
+        for (name, item) in component.component_type().imports(&self.engine) {
+            if Interface::parse(name).is_some_and(|interface| interface.name == "connection") {
+                sandbox::trap_all(&mut linker, &self.engine, name, &item.ty)?;
+            }
+        }
+        SessionInstancePre::new(linker.instantiate_pre(component)?)
+    }
+
+    fn link_conversations(
+        &self,
+        checked: &Checked,
+    ) -> wasmtime::Result<ConversationInstancePre<GuestState>> {
+        let mut linker = Linker::new(&self.engine);
+        sandbox::define(&mut linker, &self.engine, &checked.component, true)?;
+        log::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        connection::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        ConversationInstancePre::new(linker.instantiate_pre(&checked.component)?)
+    }
+}
+
+impl Plugin {
+    /// The plugin's name in the config.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the plugin says of itself.
+    pub fn info(&self) -> &PluginInfo {
+        &self.info
+    }
+
+    /// What the plugin says to its config.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The limits of its instances.
+    pub fn limits(&self) -> &PluginLimits {
+        &self.limits
+    }
+
+    /// The time that `configure` gets.
+    pub(super) fn setup_time(&self) -> std::time::Duration {
+        setup_time(&self.limits)
+    }
+}
+
+fn setup_time(limits: &PluginLimits) -> std::time::Duration {
+    limits.hook.saturating_mul(SETUP_TIME)
+}
+
+/// The instance that is asked and then thrown away.
+struct Setup<'a> {
+    store: wasmtime::Store<GuestState>,
+    instance: SessionInstance,
+    origin: Origin<'a>,
+}
+
+impl<'a> Setup<'a> {
+    fn new(
+        engine: &Engine,
+        sessions: &SessionInstancePre<GuestState>,
+        limits: &PluginLimits,
+        origin: Origin<'a>,
+    ) -> Result<Self, LoadError> {
+        let name = Arc::from(origin.plugin);
+        let mut store = GuestState::for_sessions(engine, name, limits, setup_time(limits));
+        begin(&mut store, 0);
+        match sessions.instantiate(&mut store) {
+            Ok(instance) => Ok(Self {
+                store,
+                instance,
+                origin,
+            }),
+            Err(error) => Err(fault(origin, Hook::Describe, &error, &mut store)),
+        }
+    }
+
+    fn describe(&mut self) -> Result<PluginInfo, LoadError> {
+        begin(&mut self.store, 0);
+        let meta = self.instance.leaseway_plugin_plugin_meta();
+        let answer = meta.call_describe(&mut self.store);
+        answer.map_err(|error| fault(self.origin, Hook::Describe, &error, &mut self.store))
+    }
+
+    fn configure(&mut self, json: &str) -> Result<Settings, LoadError> {
+        begin(&mut self.store, 0);
+        let meta = self.instance.leaseway_plugin_plugin_meta();
+        let answer = meta.call_configure(&mut self.store, json);
+        let answer =
+            answer.map_err(|error| fault(self.origin, Hook::Configure, &error, &mut self.store))?;
+        answer.map_err(|message| LoadError::Config {
+            plugin: self.origin.plugin.to_owned(),
+            message: printable(&message).into_owned(),
+        })
+    }
+}
+
+fn fault(
+    origin: Origin<'_>,
+    hook: Hook,
+    error: &wasmtime::Error,
+    store: &mut wasmtime::Store<GuestState>,
+) -> LoadError {
+    let (plugin, module) = origin.names();
+    LoadError::Fault {
+        plugin,
+        module,
+        fault: explain(hook.name(), error, store.data_mut()),
+    }
+}
+
+fn check_settings(settings: &Settings, origin: Origin<'_>) -> Result<(), LoadError> {
+    let target = &settings.default_target;
+    let message = if target.identity.len() > MAX_IDENTITY {
+        format!(
+            "the default target's identity has {} bytes, at most {MAX_IDENTITY} are allowed",
+            target.identity.len()
+        )
+    } else if target.secret.len() > MAX_SECRET {
+        format!(
+            "the default target's secret has {} bytes, at most {MAX_SECRET} are allowed",
+            target.secret.len()
+        )
+    } else {
+        return Ok(());
+    };
+    let (plugin, module) = origin.names();
+    Err(LoadError::Contract {
+        plugin,
+        module,
+        message,
+    })
+}
+
+fn read_file(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
+    fs::read(path).map_err(|source| LoadError::Read {
+        plugin: plugin.to_owned(),
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn open_cache(dir: &Path) -> Option<Cache> {
+    let opened = absolute(dir).map_err(Into::into).and_then(|dir| {
+        let mut config = CacheConfig::new();
+        config.with_directory(dir);
+        Cache::new(config)
+    });
+    opened
+        .inspect_err(|error| {
+            tracing::warn!(
+                "cannot keep compiled plugins in {} ({error:#}): every start compiles them; \
+                 make it writable or set another cache-dir",
+                dir.display()
+            );
+        })
+        .ok()
+}
+
+/// The cache wants an absolute path of a directory that can be written to; it finds out late.
+fn absolute(dir: &Path) -> io::Result<std::path::PathBuf> {
+    fs::create_dir_all(dir)?;
+    dir.canonicalize()
+}

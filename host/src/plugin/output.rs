@@ -1,0 +1,176 @@
+//! What a plugin says: the log of the contract, and lines on stdout and stderr.
+//!
+//! Lines go to the host's log with the plugin and the session they belong to, within limits. The
+//! end of stderr is kept, since after a panic it says what happened.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::contract::session_side::leaseway::plugin::log::{Host, Level};
+
+use super::state::GuestState;
+
+/// A longer line is cut.
+const MAX_LINE: usize = 4 << 10;
+/// Lines that one instance may write in one [`WINDOW`].
+const MAX_LINES: u32 = 100;
+/// See [`MAX_LINES`].
+const WINDOW: Duration = Duration::from_secs(1);
+/// How much of stderr is kept for the message of a fault.
+const MAX_LAST_WORDS: usize = 1 << 10;
+
+/// Which of the two streams of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stdio {
+    Out,
+    Err,
+}
+
+/// The voice of one instance.
+#[derive(Debug)]
+pub(super) struct Output {
+    plugin: Arc<str>,
+    /// The session whose hook runs; 0 outside of one.
+    session: u64,
+    window: Instant,
+    lines: u32,
+    /// Begun and not ended lines of stdout and stderr.
+    partial: [Vec<u8>; 2],
+    /// What came on stderr during this call.
+    last_words: String,
+}
+
+impl Output {
+    pub(super) fn new(plugin: Arc<str>) -> Self {
+        Self {
+            plugin,
+            session: 0,
+            window: Instant::now(),
+            lines: 0,
+            partial: [Vec::new(), Vec::new()],
+            last_words: String::new(),
+        }
+    }
+
+    /// A call begins, of this session, or of none with 0.
+    pub(super) fn begin(&mut self, session: u64) {
+        self.session = session;
+        self.last_words.clear();
+    }
+
+    /// What stderr got during the call that failed, in one line; empty if nothing.
+    pub(super) fn last_words(&mut self) -> String {
+        let rest = std::mem::take(&mut self.partial[1]);
+        if !rest.is_empty() {
+            self.line(Stdio::Err, &rest);
+        }
+        std::mem::take(&mut self.last_words)
+    }
+
+    /// Bytes on stdout or stderr.
+    pub(super) fn write(&mut self, stdio: Stdio, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let mut line = std::mem::take(&mut self.partial[stdio as usize]);
+            line.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end + 1..];
+            self.line(stdio, &line);
+        }
+        let partial = &mut self.partial[stdio as usize];
+        let room = MAX_LINE.saturating_sub(partial.len());
+        partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn line(&mut self, stdio: Stdio, line: &[u8]) {
+        let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]);
+        let line = line.trim_end();
+        if line.is_empty() {
+            return;
+        }
+        if stdio == Stdio::Err && !line.starts_with("note: run with `RUST_BACKTRACE") {
+            if !self.last_words.is_empty() {
+                self.last_words.push(' ');
+            }
+            let room = MAX_LAST_WORDS.saturating_sub(self.last_words.len());
+            let text = printable(line);
+            self.last_words
+                .push_str(&text[..text.floor_char_boundary(room)]);
+        }
+        self.log(Level::Debug, line);
+    }
+
+    fn log(&mut self, level: Level, message: &str) {
+        if !enabled(level) || !self.may_write() {
+            return;
+        }
+        let message = printable(&message[..message.floor_char_boundary(MAX_LINE)]);
+        let (plugin, session) = (&*self.plugin, (self.session != 0).then_some(self.session));
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "leaseway::plugin", tracing::Level::$level, plugin, session, "{message}"
+                )
+            };
+        }
+        match level {
+            Level::Trace => event!(TRACE),
+            Level::Debug => event!(DEBUG),
+            Level::Info => event!(INFO),
+            Level::Warn => event!(WARN),
+            Level::Error => event!(ERROR),
+        }
+    }
+
+    fn may_write(&mut self) -> bool {
+        if self.window.elapsed() >= WINDOW {
+            let left_out = self.lines.saturating_sub(MAX_LINES);
+            if left_out > 0 {
+                tracing::warn!(
+                    target: "leaseway::plugin", plugin = &*self.plugin,
+                    "{left_out} log lines left out: an instance may write {MAX_LINES} a second"
+                );
+            }
+            self.window = Instant::now();
+            self.lines = 0;
+        }
+        self.lines = self.lines.saturating_add(1);
+        self.lines <= MAX_LINES
+    }
+}
+
+impl Host for GuestState {
+    fn log(&mut self, level: Level, message: String) {
+        self.output.log(level, &message);
+    }
+
+    fn enabled(&mut self) -> Level {
+        [Level::Trace, Level::Debug, Level::Info, Level::Warn]
+            .into_iter()
+            .find(|level| enabled(*level))
+            .unwrap_or(Level::Error)
+    }
+}
+
+fn enabled(level: Level) -> bool {
+    macro_rules! enabled {
+        ($level:ident) => {
+            tracing::enabled!(target: "leaseway::plugin", tracing::Level::$level)
+        };
+    }
+    match level {
+        Level::Trace => enabled!(TRACE),
+        Level::Debug => enabled!(DEBUG),
+        Level::Info => enabled!(INFO),
+        Level::Warn => enabled!(WARN),
+        Level::Error => enabled!(ERROR),
+    }
+}
+
+/// A plugin must not be able to forge lines of the log or to talk to a terminal.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        Cow::Owned(text.replace(char::is_control, " "))
+    } else {
+        Cow::Borrowed(text)
+    }
+}

@@ -1,0 +1,108 @@
+//! The clock of the limits on guest code: a thread that advances the engine's epoch.
+//!
+//! It ticks only while a plugin exists. The plugins keep it alive, so code never runs without
+//! the clock that ends it.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// Length of a tick: how finely guest code is timed, and how long a conversation may compute
+/// before other tasks of its worker get their turn.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// How many ticks a duration takes, rounded up and never none.
+pub(super) fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+    u64::try_from(ticks).unwrap_or(u64::MAX).max(1)
+}
+
+/// The thread that ticks. Ends when dropped.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Keeps the ticker ticking.
+#[derive(Debug)]
+pub(super) struct Ticking(Arc<Ticker>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: usize,
+    stop: bool,
+}
+
+impl Ticker {
+    /// Starts the thread. It sleeps until the first [`Ticker::start`].
+    pub(super) fn new(engine: Engine) -> io::Result<Arc<Self>> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("leaseway-epoch".to_owned())
+            .spawn(move || tick(&theirs, &engine))?;
+        Ok(Arc::new(Self {
+            shared,
+            thread: Some(thread),
+        }))
+    }
+
+    /// Ticks until what this returns has been dropped.
+    pub(super) fn start(self: &Arc<Self>) -> Ticking {
+        self.shared.lock().users += 1;
+        self.shared.changed.notify_one();
+        Ticking(Arc::clone(self))
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // Its only panic would be one of wasmtime's, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.shared.lock().users -= 1;
+    }
+}
+
+impl Shared {
+    /// The state is two plain values, so it is sound even if a holder panicked.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tick(shared: &Shared, engine: &Engine) {
+    loop {
+        let state = shared.lock();
+        let state = shared
+            .changed
+            .wait_while(state, |state| state.users == 0 && !state.stop)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.stop {
+            return;
+        }
+        drop(state);
+        thread::sleep(TICK);
+        // One tick a turn, even when the machine kept this thread from running for longer: then
+        // the guest most likely did not run either.
+        engine.increment_epoch();
+    }
+}
