@@ -1,1 +1,93 @@
-#![doc = "x"]
+//! Write Leaseway plugins in Rust.
+//!
+//! Leaseway is a TCP relay that lends pooled upstream connections to client sessions. A plugin
+//! tells it what differs from protocol to protocol: when a lease may start, where it may go,
+//! and whether what comes back is fit for the next borrower.
+//!
+//! A plugin is a type that implements [`Plugin`], a session type, one trait for each hook that
+//! it wants, and one line, [`export!`]. A hook whose trait is not implemented is never called:
+//! the host does that work itself, natively.
+//!
+//! | trait | on the type of | asks |
+//! | --- | --- | --- |
+//! | [`ChooseUpstream`] | the session | where may the next lease go? |
+//! | [`OnLeased`] | the session | what comes first on a new lease? |
+//! | [`OnLeaseFailed`] | the session | how does this protocol say sorry? |
+//! | [`OnData`] | the session | what becomes of these bytes? |
+//! | [`OnEof`] | the session | what if one side sends no more? |
+//! | [`PoolReturn`] | the session | may the connection go back to the pool? |
+//! | [`Connect`] | the plugin | how does one shake hands on a fresh connection? |
+//! | [`Reset`] | the plugin | how is a used connection made as good as new? |
+//! | [`Probe`] | the plugin | is this idle connection alive? |
+//!
+//! ```
+//! use leaseway_sdk::{Connection, NoConfig, Plugin, Probe, SessionInfo};
+//!
+//! /// Copies bytes as they come; knows only how to tell a live upstream from a dead one.
+//! struct Ping;
+//!
+//! impl Plugin for Ping {
+//!     type Config = NoConfig;
+//!     type Session = ();
+//!
+//!     fn configure(_: NoConfig) -> Result<Self, String> {
+//!         Ok(Ping)
+//!     }
+//!
+//!     fn session(&self, _: &SessionInfo) {}
+//! }
+//!
+//! impl Probe for Ping {
+//!     fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+//!         c.write(b"PING\r\n")?;
+//!         c.expect(b"PONG\r\n")
+//!     }
+//! }
+//!
+//! leaseway_sdk::export!(Ping);
+//! # fn main() {}
+//! ```
+//!
+//! Build it with `cargo build --release --target wasm32-wasip1`, as a library of
+//! `crate-type = ["cdylib", "rlib"]`, and name the `.wasm` file in the relay's config. Test it
+//! natively, without any wasm, with the `testing` module.
+
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    clippy::all,
+    clippy::pedantic,
+    clippy::restriction
+)]
+#[doc(hidden)]
+pub mod bindings;
+#[doc(hidden)]
+pub mod component;
+mod config;
+mod connection;
+#[doc(hidden)]
+pub mod export;
+pub mod frame;
+mod hooks;
+pub mod log;
+mod steps;
+mod target;
+mod words;
+
+pub use bindings::leaseway::plugin::types::{
+    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,
+    PluginInfo, SessionInfo, Settings, Side, Step,
+};
+pub use config::NoConfig;
+pub use connection::{Connection, IoError, Transport};
+pub use hooks::{
+    ChooseUpstream, Connect, OnData, OnEof, OnLeaseFailed, OnLeased, Plugin, PoolReturn, Probe,
+    Reset,
+};
+pub use steps::Steps;
+pub use target::Target;
+
+/// The `serde` that this crate was built with: `#[serde(crate = "leaseway_sdk::serde")]` saves a
+/// plugin the dependency.
+pub use serde;

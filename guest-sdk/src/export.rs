@@ -1,0 +1,222 @@
+//! Which hooks a plugin has, found out while compiling, and the macro that exports them.
+//!
+//! [`Has`] answers "does this type implement that trait?" by Rust's own rule that an inherent
+//! item goes before a trait's of the same name: `Has<T>` has inherent items where `T` implements
+//! the hook, and [`Fallback`] has the same items for every `T`. That works on concrete types
+//! only, so [`crate::export!`] writes the calls down in the author's crate, as an implementation
+//! of [`Exported`]; everything else is generic over that.
+
+use std::marker::PhantomData;
+
+use crate::{
+    Choice, ChooseUpstream, Connect, Connection, Disposition, Hooks, LeaseError, LeaseOutcome,
+    Leased, OnData, OnEof, OnLeaseFailed, OnLeased, Plugin, PoolReturn, Probe, Reset, Side, Steps,
+    Target,
+};
+
+/// A plugin that [`crate::export!`] has looked at: each hook, or a trap in its place. Not to be
+/// implemented by hand.
+#[allow(missing_docs)]
+pub trait Exported: Plugin {
+    const PACKAGE: &'static str;
+    const VERSION: &'static str;
+
+    fn hooks() -> Hooks;
+    fn choose_upstream(session: &mut Self::Session, client_bytes: &[u8]) -> Choice;
+    fn on_leased(session: &mut Self::Session, lease: &Leased) -> Steps;
+    fn on_lease_failed(session: &mut Self::Session, why: &LeaseError) -> Steps;
+    fn on_data(session: &mut Self::Session, origin: Side, data: &[u8]) -> Steps;
+    fn on_eof(session: &mut Self::Session, origin: Side) -> Steps;
+    fn pool_return(session: &mut Self::Session, outcome: LeaseOutcome) -> Disposition;
+    fn connect(plugin: &Self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String>;
+    fn reset(plugin: &Self, c: &mut Connection<'_>, target: &Target) -> Result<(), String>;
+    fn probe(plugin: &Self, c: &mut Connection<'_>, idle_ms: u64) -> Result<(), String>;
+
+    /// The plugin's short name.
+    fn name() -> &'static str {
+        Self::NAME.unwrap_or_else(|| {
+            let package = Self::PACKAGE;
+            ["leaseway-plugin-", "leaseway-example-"]
+                .iter()
+                .find_map(|prefix| package.strip_prefix(prefix))
+                .unwrap_or(package)
+        })
+    }
+}
+
+/// Has inherent items for each hook that `T` implements.
+pub struct Has<T: ?Sized>(PhantomData<T>);
+
+/// The same items as [`Has`], for hooks that `T` does not implement.
+#[allow(missing_docs)]
+pub trait Fallback<T: ?Sized> {
+    const CHOOSE_UPSTREAM: Option<Hooks> = None;
+    const ON_LEASED: Option<Hooks> = None;
+    const ON_LEASE_FAILED: Option<Hooks> = None;
+    const ON_DATA: Option<Hooks> = None;
+    const ON_EOF: Option<Hooks> = None;
+    const POOL_RETURN: Option<Hooks> = None;
+    const CONNECT: Option<Hooks> = None;
+    const RESET: Option<Hooks> = None;
+    const PROBE: Option<Hooks> = None;
+
+    fn choose_upstream(_: &mut T, _: &[u8]) -> Choice {
+        left_out("choose-upstream")
+    }
+    fn on_leased(_: &mut T, _: &Leased) -> Steps {
+        left_out("on-leased")
+    }
+    fn on_lease_failed(_: &mut T, _: &LeaseError) -> Steps {
+        left_out("on-lease-failed")
+    }
+    fn on_data(_: &mut T, _: Side, _: &[u8]) -> Steps {
+        left_out("on-data")
+    }
+    fn on_eof(_: &mut T, _: Side) -> Steps {
+        left_out("on-eof")
+    }
+    fn pool_return(_: &mut T, _: LeaseOutcome) -> Disposition {
+        left_out("pool-return")
+    }
+    fn connect(_: &T, _: &mut Connection<'_>, _: &Target) -> Result<Vec<u8>, String> {
+        left_out("connect")
+    }
+    fn reset(_: &T, _: &mut Connection<'_>, _: &Target) -> Result<(), String> {
+        left_out("reset")
+    }
+    fn probe(_: &T, _: &mut Connection<'_>, _: u64) -> Result<(), String> {
+        left_out("probe")
+    }
+}
+
+impl<T: ?Sized> Fallback<T> for Has<T> {}
+
+/// The host never calls a hook that `describe` left out; one that does is broken.
+#[cold]
+fn left_out(hook: &str) -> ! {
+    panic!("the host called `{hook}`, which this plugin does not have")
+}
+
+/// The hooks that there are, as the contract's set.
+pub fn union(hooks: [Option<Hooks>; 9]) -> Hooks {
+    hooks
+        .into_iter()
+        .flatten()
+        .fold(Hooks::empty(), |all, hook| all | hook)
+}
+
+/// The inherent items of [`Has`] for one hook.
+macro_rules! hook {
+    ($hook:ident, $flag:ident, $method:ident, $this:ty, ($($argument:ident: $type:ty),*), $result:ty) => {
+        #[allow(missing_docs)]
+        impl<T: $hook> Has<T> {
+            pub const $flag: Option<Hooks> = Some(Hooks::$flag);
+
+            #[inline]
+            pub fn $method(this: $this, $($argument: $type),*) -> $result {
+                this.$method($($argument),*)
+            }
+        }
+    };
+}
+
+hook!(ChooseUpstream, CHOOSE_UPSTREAM, choose_upstream, &mut T, (client_bytes: &[u8]), Choice);
+hook!(OnLeased, ON_LEASED, on_leased, &mut T, (lease: &Leased), Steps);
+hook!(OnLeaseFailed, ON_LEASE_FAILED, on_lease_failed, &mut T, (why: &LeaseError), Steps);
+hook!(OnData, ON_DATA, on_data, &mut T, (origin: Side, data: &[u8]), Steps);
+hook!(OnEof, ON_EOF, on_eof, &mut T, (origin: Side), Steps);
+hook!(PoolReturn, POOL_RETURN, pool_return, &mut T, (outcome: LeaseOutcome), Disposition);
+hook!(Connect, CONNECT, connect, &T, (c: &mut Connection<'_>, target: &Target), Result<Vec<u8>, String>);
+hook!(Reset, RESET, reset, &T, (c: &mut Connection<'_>, target: &Target), Result<(), String>);
+hook!(Probe, PROBE, probe, &T, (c: &mut Connection<'_>, idle_ms: u64), Result<(), String>);
+
+/// Make this type the plugin of the module. Once in a crate, at its top level.
+///
+/// Finds out which hooks the type and its session type implement, so that there is no list to
+/// keep in step with them; takes name and version from the package. The type must not be
+/// generic.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty) => {
+        const _: () = {
+            use $crate::export::{Exported, Fallback as _, Has};
+
+            type OfPlugin = Has<$plugin>;
+            type Session = <$plugin as $crate::Plugin>::Session;
+            type OfSession = Has<Session>;
+
+            impl Exported for $plugin {
+                const PACKAGE: &'static str = ::core::env!("CARGO_PKG_NAME");
+                const VERSION: &'static str = ::core::env!("CARGO_PKG_VERSION");
+
+                fn hooks() -> $crate::Hooks {
+                    $crate::export::union([
+                        OfSession::CHOOSE_UPSTREAM,
+                        OfSession::ON_LEASED,
+                        OfSession::ON_LEASE_FAILED,
+                        OfSession::ON_DATA,
+                        OfSession::ON_EOF,
+                        OfSession::POOL_RETURN,
+                        OfPlugin::CONNECT,
+                        OfPlugin::RESET,
+                        OfPlugin::PROBE,
+                    ])
+                }
+                fn choose_upstream(session: &mut Session, client_bytes: &[u8]) -> $crate::Choice {
+                    OfSession::choose_upstream(session, client_bytes)
+                }
+                fn on_leased(session: &mut Session, lease: &$crate::Leased) -> $crate::Steps {
+                    OfSession::on_leased(session, lease)
+                }
+                fn on_lease_failed(
+                    session: &mut Session,
+                    why: &$crate::LeaseError,
+                ) -> $crate::Steps {
+                    OfSession::on_lease_failed(session, why)
+                }
+                fn on_data(
+                    session: &mut Session,
+                    origin: $crate::Side,
+                    data: &[u8],
+                ) -> $crate::Steps {
+                    OfSession::on_data(session, origin, data)
+                }
+                fn on_eof(session: &mut Session, origin: $crate::Side) -> $crate::Steps {
+                    OfSession::on_eof(session, origin)
+                }
+                fn pool_return(
+                    session: &mut Session,
+                    outcome: $crate::LeaseOutcome,
+                ) -> $crate::Disposition {
+                    OfSession::pool_return(session, outcome)
+                }
+                fn connect(
+                    plugin: &Self,
+                    c: &mut $crate::Connection<'_>,
+                    target: &$crate::Target,
+                ) -> ::core::result::Result<::std::vec::Vec<u8>, ::std::string::String> {
+                    OfPlugin::connect(plugin, c, target)
+                }
+                fn reset(
+                    plugin: &Self,
+                    c: &mut $crate::Connection<'_>,
+                    target: &$crate::Target,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    OfPlugin::reset(plugin, c, target)
+                }
+                fn probe(
+                    plugin: &Self,
+                    c: &mut $crate::Connection<'_>,
+                    idle_ms: u64,
+                ) -> ::core::result::Result<(), ::std::string::String> {
+                    OfPlugin::probe(plugin, c, idle_ms)
+                }
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            type Component = $crate::component::Component<$plugin>;
+            #[cfg(target_arch = "wasm32")]
+    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+        };
+    };
+}
