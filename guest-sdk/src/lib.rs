@@ -50,7 +50,7 @@
 //!
 //! Build it with `cargo build --release --target wasm32-wasip1`, as a library of
 //! `crate-type = ["cdylib", "rlib"]`, and name the `.wasm` file in the relay's config. Test it
-//! natively, without any wasm, with the `testing` module.
+//! natively, without any wasm, with the [`testing`] module.
 
 #[allow(
     missing_docs,
@@ -73,6 +73,8 @@ mod hooks;
 pub mod log;
 mod steps;
 mod target;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 mod words;
 
 pub use bindings::leaseway::plugin::types::{
