@@ -4,7 +4,7 @@
 //! tells it what differs from protocol to protocol: when a lease may start, where it may go,
 //! and whether what comes back is fit for the next borrower.
 //!
-//! A plugin is a type that implements [`Plugin`], a session type, one trait for each hook that
+//! A plugin is a `pub` type that implements [`Plugin`], a session type, one trait for each hook that
 //! it wants, and one line, [`export!`]. A hook whose trait is not implemented is never called:
 //! the host does that work itself, natively.
 //!
@@ -52,6 +52,9 @@
 //! `crate-type = ["cdylib", "rlib"]`, and name the `.wasm` file in the relay's config. Test it
 //! natively, without any wasm, with the [`testing`] module.
 
+#![deny(unsafe_code)]
+
+// The one exception: generated code that lowers values into the host's memory layout.
 #[allow(
     missing_docs,
     unreachable_pub,

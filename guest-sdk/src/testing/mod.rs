@@ -9,11 +9,14 @@
 //! under `tests/`.
 
 mod connection;
+mod program;
+mod record;
 mod relay;
 mod session;
+mod way;
 
 pub use connection::{ScriptedConnection, connect, probe, reset};
-pub use relay::{Lease, LeaseEnd, SessionEnd};
+pub use record::{Lease, LeaseEnd, SessionEnd};
 pub use session::ScriptedSession;
 
 use crate::export::Exported;

@@ -4,61 +4,11 @@
 //! to be called, and what the hook answered goes back in. `ScriptedSession` joins it to a
 //! plugin. It panics where the contract says "an error", so that a plugin's test fails there.
 
-use std::collections::VecDeque;
-
+use super::record::{Lease, LeaseEnd, SessionEnd};
+use super::way::Way;
 use crate::{
     Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Step, Target,
 };
-
-/// One lease that a session asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// What was asked for.
-    pub target: Target,
-    /// Everything that went to the upstream.
-    pub sent: Vec<u8>,
-    /// How much has come from the upstream.
-    pub received: u64,
-    /// What has become of it.
-    pub end: LeaseEnd,
-}
-
-/// What has become of a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseEnd {
-    /// It has been asked for.
-    Waiting,
-    /// It goes on.
-    Held,
-    /// There was no connection.
-    Failed(LeaseError),
-    /// The connection broke.
-    Lost,
-    /// It ended as the plugin said, in a step or in `pool-return`, or was closed for want of the
-    /// hook.
-    Returned(Disposition),
-    /// The plugin wanted the connection kept, but the host closes it: it is in doubt, and why.
-    Doubted(&'static str),
-}
-
-/// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SessionEnd {
-    /// By a `close` step, with its reason.
-    Plugin(Option<String>),
-    /// The client closed its side, and nothing was left to do.
-    ClientClosed,
-    /// The client's connection broke.
-    ClientError,
-    /// No connection, and `on-lease-failed` had nothing to say.
-    LeaseFailed(LeaseError),
-    /// The plugin still asked for more when it was shown this much.
-    MaxShown(usize),
-    /// A time limit passed.
-    Timeout,
-    /// The host is shutting down.
-    Drain,
-}
 
 /// A hook to call, with what it is to be given.
 pub(super) enum Call {
@@ -77,43 +27,6 @@ pub(super) enum Lending {
     Fail(LeaseError),
 }
 
-/// One direction: the bytes that come from one side, and its program.
-#[derive(Default)]
-struct Way {
-    /// Arrived, and not covered by any step.
-    uncovered: Vec<u8>,
-    /// Steps that have not been carried out.
-    program: VecDeque<Step>,
-    /// There is something that the hook has not been shown.
-    news: bool,
-    /// Copied without being shown, once the program is through.
-    plain: bool,
-    /// No more will come.
-    eof: bool,
-    /// The end has been passed on, or `on-eof` has been called.
-    eof_done: bool,
-    /// Bytes that were promised to a lease which ended before they came: swallowed on arrival.
-    skip: u64,
-}
-
-impl Way {
-    /// Whether steps that are left would cover bytes.
-    fn owes(&self) -> bool {
-        self.owed() > 0
-    }
-
-    fn owed(&self) -> u64 {
-        self.program
-            .iter()
-            .map_while(|step| match step {
-                Step::Forward(n) | Step::ForwardIdempotent(n) | Step::Discard(n) => Some(*n),
-                Step::Send(_) => Some(0),
-                _ => None,
-            })
-            .fold(0, u64::saturating_add)
-    }
-}
-
 /// The host's side of one session.
 pub(super) struct Relay {
     hooks: Hooks,
@@ -128,12 +41,12 @@ pub(super) struct Relay {
     pub(super) upstream_saw_eof: bool,
     pub(super) leases: Vec<Lease>,
     pub(super) end: Option<SessionEnd>,
-    client: Way,
-    upstream: Way,
+    pub(super) client: Way,
+    pub(super) upstream: Way,
     /// `choose-upstream` has been called, or the first lease asked for without it.
     opened: bool,
     /// A call that goes before everything else.
-    pending: Option<Call>,
+    pub(super) pending: Option<Call>,
 }
 
 impl Relay {
@@ -158,14 +71,14 @@ impl Relay {
         }
     }
 
-    fn way(&mut self, side: Side) -> &mut Way {
+    pub(super) fn way(&mut self, side: Side) -> &mut Way {
         match side {
             Side::Client => &mut self.client,
             Side::Upstream => &mut self.upstream,
         }
     }
 
-    fn has(&self, hook: Hooks) -> bool {
+    pub(super) fn has(&self, hook: Hooks) -> bool {
         self.hooks & hook == hook
     }
 
@@ -181,7 +94,7 @@ impl Relay {
         self.lease_end() == Some(&LeaseEnd::Waiting)
     }
 
-    fn current(&mut self) -> &mut Lease {
+    pub(super) fn current(&mut self) -> &mut Lease {
         match self.leases.last_mut() {
             Some(lease) => lease,
             None => panic!("there is no lease"),
@@ -443,174 +356,5 @@ impl Relay {
             self.finish(SessionEnd::ClientClosed);
         }
         None
-    }
-
-    /// Carries out this side's program as far as its bytes go; whether anything was done.
-    fn run(&mut self, side: Side) -> bool {
-        let mut ran = false;
-        while self.pending.is_none() && self.end.is_none() && !self.waiting() {
-            let Some(step) = self.way(side).program.pop_front() else {
-                break;
-            };
-            match step {
-                Step::Forward(n) => {
-                    let left = self.forward(side, n);
-                    if left > 0 {
-                        self.way(side).program.push_front(Step::Forward(left));
-                        ran |= left < n;
-                        break;
-                    }
-                }
-                Step::ForwardIdempotent(n) => {
-                    let left = self.forward(side, n);
-                    if left > 0 {
-                        let step = Step::ForwardIdempotent(left);
-                        self.way(side).program.push_front(step);
-                        ran |= left < n;
-                        break;
-                    }
-                }
-                Step::Discard(n) => {
-                    let left = n - self.take(side, n).len() as u64;
-                    if left > 0 {
-                        self.way(side).program.push_front(Step::Discard(left));
-                        ran |= left < n;
-                        break;
-                    }
-                }
-                Step::ForwardRest => {
-                    self.needs_lease("forward-rest");
-                    let way = self.way(side);
-                    assert!(
-                        way.program.is_empty(),
-                        "there are steps behind `forward-rest`"
-                    );
-                    way.plain = true;
-                }
-                Step::Send((Side::Client, bytes)) => self.to_client.extend(bytes),
-                Step::Send((Side::Upstream, bytes)) => {
-                    self.needs_lease("send to the upstream");
-                    self.write_upstream(&bytes);
-                }
-                Step::Lease(target) => self.ask(target),
-                Step::Release(disposition) => {
-                    self.needs_lease("release");
-                    self.give_back(disposition, Some(side));
-                }
-                Step::Close(reason) => {
-                    self.finish(SessionEnd::Plugin(reason));
-                    return true;
-                }
-            }
-            ran = true;
-        }
-        let way = self.way(side);
-        if way.plain && way.program.is_empty() && !way.uncovered.is_empty() && self.held() {
-            self.forward(side, u64::MAX);
-            ran = true;
-        }
-        if ran {
-            let other = match side {
-                Side::Client => Side::Upstream,
-                Side::Upstream => Side::Client,
-            };
-            self.way(other).news = true;
-            if !self.held() {
-                // `choose-upstream` goes on with what its answer has left.
-                self.client.news = true;
-            }
-        }
-        ran
-    }
-
-    fn needs_lease(&self, step: &str) {
-        assert!(self.held(), "`{step}` without a lease");
-    }
-
-    fn ask(&mut self, target: Target) {
-        assert!(!self.held(), "`lease` while a lease is held");
-        self.leases.push(Lease {
-            target,
-            sent: Vec::new(),
-            received: 0,
-            end: LeaseEnd::Waiting,
-        });
-        match &self.lending {
-            Lending::Grant => self.grant(),
-            Lending::Hold => {}
-            Lending::Fail(why) => {
-                let why = why.clone();
-                self.fail(why);
-            }
-        }
-    }
-
-    fn take(&mut self, side: Side, n: u64) -> Vec<u8> {
-        let uncovered = &mut self.way(side).uncovered;
-        let count = usize::try_from(n).map_or(uncovered.len(), |n| n.min(uncovered.len()));
-        uncovered.drain(..count).collect()
-    }
-
-    /// Passes on up to n bytes; how many are still to come.
-    fn forward(&mut self, side: Side, n: u64) -> u64 {
-        self.needs_lease("forward");
-        let bytes = self.take(side, n);
-        match side {
-            Side::Client => self.write_upstream(&bytes),
-            Side::Upstream => self.to_client.extend_from_slice(&bytes),
-        }
-        n - bytes.len() as u64
-    }
-
-    fn write_upstream(&mut self, bytes: &[u8]) {
-        self.to_upstream.extend_from_slice(bytes);
-        self.current().sent.extend_from_slice(bytes);
-    }
-
-    /// Ends the lease, by a step of this side or at the session's end.
-    fn give_back(&mut self, disposition: Disposition, by: Option<Side>) {
-        let owed = (by != Some(Side::Client) && self.client.owes())
-            || (by != Some(Side::Upstream) && self.upstream.owes());
-        let doubt = if owed {
-            Some("bytes that a step covered had not come yet")
-        } else if !self.upstream.uncovered.is_empty() {
-            Some("bytes of the upstream were left unread")
-        } else if self.upstream_saw_eof {
-            Some("the client's half-close was passed on")
-        } else if self.upstream.eof {
-            Some("the upstream closed it")
-        } else {
-            None
-        };
-        self.current().end = match (disposition, doubt) {
-            (Disposition::Close, _) => LeaseEnd::Returned(Disposition::Close),
-            (_, Some(why)) => LeaseEnd::Doubted(why),
-            (Disposition::Reset, None) if !self.has(Hooks::RESET) => {
-                LeaseEnd::Returned(Disposition::Close)
-            }
-            (kept, None) => LeaseEnd::Returned(kept),
-        };
-        if by == Some(Side::Upstream) {
-            let rest = std::mem::take(&mut self.upstream.program);
-            self.drop_client_program();
-            self.drop_upstream();
-            self.upstream.program = rest;
-        } else {
-            self.drop_upstream();
-        }
-        self.client.plain = false;
-        self.client.news = true;
-    }
-
-    /// The lease that the client's program worked for is gone. What it still covered is part of
-    /// messages that nobody can use any more, and must not be taken for the start of new ones.
-    fn drop_client_program(&mut self) {
-        self.client.skip = self.client.skip.saturating_add(self.client.owed());
-        self.client.program.clear();
-        self.client.plain = false;
-    }
-
-    fn drop_upstream(&mut self) {
-        self.upstream = Way::default();
     }
 }

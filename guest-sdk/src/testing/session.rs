@@ -1,7 +1,8 @@
 //! A plugin's session, driven by a test as the host would drive it.
 
 use super::configure;
-use super::relay::{Call, Lease, Lending, Relay, SessionEnd};
+use super::record::{Lease, SessionEnd};
+use super::relay::{Call, Lending, Relay};
 use crate::export::Exported;
 use crate::{LeaseError, SessionInfo, Side};
 
