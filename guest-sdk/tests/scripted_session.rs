@@ -454,3 +454,80 @@ fn without_hooks_the_default_target_is_leased_and_all_is_copied() {
     assert_eq!(lease.target, Target::new("bare").group("g"));
     assert_eq!(lease.end, LeaseEnd::Returned(Disposition::Close));
 }
+
+/// Forwards everything, and releases with the first reply after the client's end.
+#[derive(Default)]
+struct Last {
+    ended: bool,
+}
+
+impl Plugin for Last {
+    type Config = NoConfig;
+    type Session = Last;
+    fn configure(_: NoConfig) -> Result<Self, String> {
+        Ok(Self::default())
+    }
+    fn session(&self, _: &SessionInfo) -> Last {
+        Last::default()
+    }
+}
+impl OnData for Last {
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Steps {
+        let steps = Steps::new().forward(data.len() as u64);
+        match origin {
+            Side::Upstream if self.ended => steps.release(Disposition::Keep),
+            _ => steps,
+        }
+    }
+}
+impl OnEof for Last {
+    fn on_eof(&mut self, origin: Side) -> Steps {
+        assert_eq!(origin, Side::Client);
+        self.ended = true;
+        Steps::new()
+    }
+}
+export!(Last);
+
+#[test]
+fn after_the_clients_end_what_is_expected_still_comes() {
+    let mut session = ScriptedSession::<Last>::new("{}");
+    session.client(b"ask");
+    session.client_eof();
+    assert!(session.state().ended);
+    assert_eq!(session.end(), None);
+    assert!(
+        !session.upstream_saw_eof(),
+        "only `forward-rest` passes it on"
+    );
+    session.upstream(b"answer");
+    assert_eq!(session.take_client(), b"answer");
+    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+    assert_eq!(
+        session.leases()[0].end,
+        LeaseEnd::Returned(Disposition::Keep)
+    );
+}
+
+#[test]
+fn without_on_eof_the_clients_end_goes_through_pool_return() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(1));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.client_eof();
+    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+    assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Keep));
+}
+
+#[test]
+fn a_client_that_ends_while_it_waits_for_a_lease_still_gets_it() {
+    let mut session = ScriptedSession::<Last>::new("{}");
+    session.hold_leases();
+    session.client(b"ask");
+    session.client_eof();
+    assert!(session.is_waiting());
+    session.grant();
+    assert_eq!(session.take_upstream(), b"ask");
+}
