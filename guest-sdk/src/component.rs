@@ -24,6 +24,7 @@ thread_local! {
 fn plugin<P: Exported>() -> Rc<P> {
     PLUGIN.with(|cell| {
         let Some(plugin) = cell.get() else {
+            log_panics();
             panic!("the host must call `configure`, and it must succeed, before any hook")
         };
         match Rc::clone(plugin).downcast::<P>() {
@@ -31,6 +32,11 @@ fn plugin<P: Exported>() -> Rc<P> {
             Err(_) => panic!("this module exports two plugins"),
         }
     })
+}
+
+/// A panic ends in a trap, which tells the host nothing: so the reason goes to the log first.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| crate::error!("{panic}")));
 }
 
 /// What [`crate::export!`] exports.
@@ -47,8 +53,7 @@ impl<P: Exported> plugin_meta::Guest for Component<P> {
     }
 
     fn configure(json: String) -> Result<Settings, String> {
-        // A panic traps right after this, and the host would know the trap but not the reason.
-        std::panic::set_hook(Box::new(|panic| crate::error!("{panic}")));
+        log_panics();
         let plugin = P::configure(config::parse(&json)?)?;
         let default_target = plugin.default_target();
         PLUGIN

@@ -173,6 +173,16 @@ impl<'c> Connection<'c> {
         .map_err(|why| format!("waiting for {}: {why}", excerpt(reply)))
     }
 
+    /// Write this request, and read exactly this reply: what most probes are.
+    ///
+    /// # Errors
+    ///
+    /// If something else comes, or if the connection broke or was closed.
+    pub fn ask(&mut self, request: &[u8], reply: &[u8]) -> Result<(), String> {
+        self.write(request)?;
+        self.expect(reply)
+    }
+
     /// Ends the conversation: an error if bytes were read ahead that nobody asked for.
     pub(crate) fn finish(self) -> Result<(), String> {
         if self.unread.is_empty() {

@@ -190,3 +190,96 @@ impl LengthPrefix {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_line_ends_with_lf_or_cr_lf() {
+        let complete = |value, len| Parsed::Complete { value, len };
+        assert_eq!(line(b"ab\nc", 10), complete(&b"ab"[..], 3));
+        assert_eq!(line(b"ab\r\nc", 10), complete(&b"ab"[..], 4));
+        assert_eq!(line(b"a\rb\n", 10), complete(&b"a\rb"[..], 4));
+        assert_eq!(line(b"\n", 10), complete(&b""[..], 1));
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_its_limit_and_no_longer() {
+        assert!(matches!(line(b"abc\n", 4), Parsed::Complete { len: 4, .. }));
+        assert_eq!(line(b"abc", 4), Parsed::Incomplete { at_least: 4 });
+        assert!(matches!(line(b"abcd", 4), Parsed::Invalid(_)));
+        assert!(matches!(line(b"abcd\n", 4), Parsed::Invalid(_)));
+        assert!(matches!(line(b"", 0), Parsed::Invalid(_)));
+    }
+
+    #[test]
+    fn prefixes_of_all_widths_are_read() {
+        let measured = |prefix: LengthPrefix, data: &[u8]| match prefix.measure(data, 1 << 30) {
+            Parsed::Complete { value, len } => (value, len),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(measured(LengthPrefix::u8(), &[7]), (7, 8));
+        assert_eq!(measured(LengthPrefix::u16_be(), &[1, 2]), (258, 260));
+        assert_eq!(measured(LengthPrefix::u16_le(), &[1, 2]), (513, 515));
+        let mysql = LengthPrefix::u24_le();
+        assert_eq!(measured(mysql, &[1, 0, 1]), (65537, 65540));
+        assert_eq!(measured(LengthPrefix::u32_be(), &[0, 0, 1, 0]), (256, 260));
+        assert_eq!(measured(LengthPrefix::u32_le(), &[0, 1, 0, 0]), (256, 260));
+    }
+
+    #[test]
+    fn lengths_out_of_bounds_are_invalid() {
+        let counted = LengthPrefix::u32_be().counts_itself();
+        assert!(matches!(
+            counted.measure(&[0, 0, 0, 3], 9),
+            Parsed::Invalid(_)
+        ));
+        let plain = LengthPrefix::u32_be();
+        assert!(matches!(
+            plain.measure(&[0, 0, 0, 10], 9),
+            Parsed::Invalid(_)
+        ));
+        assert!(matches!(plain.measure(&[255; 4], 9), Parsed::Invalid(_)));
+        let far = LengthPrefix::u8().after(usize::MAX);
+        assert_eq!(
+            far.measure(&[1], 9),
+            Parsed::Incomplete {
+                at_least: usize::MAX
+            }
+        );
+    }
+
+    proptest! {
+        /// No input makes a parser panic, read past its frame, or ask for what it has.
+        #[test]
+        fn parsers_keep_their_word(
+            data in prop::collection::vec(any::<u8>(), 0..64),
+            max in 0usize..64,
+            after in 0usize..4,
+            counts in any::<bool>(),
+        ) {
+            let mut prefix = LengthPrefix::u16_be().after(after);
+            if counts {
+                prefix = prefix.counts_itself();
+            }
+            for parsed in [line(&data, max), prefix.body(&data, max)] {
+                match parsed {
+                    Parsed::Complete { value, len } => {
+                        prop_assert!(len <= data.len() && value.len() <= max);
+                        // The same frame, whatever comes behind it.
+                        let again = match parsed == line(&data, max) {
+                            true => line(&data[..len], max),
+                            false => prefix.body(&data[..len], max),
+                        };
+                        prop_assert_eq!(again, parsed);
+                    }
+                    Parsed::Incomplete { at_least } => prop_assert!(at_least > data.len()),
+                    Parsed::Invalid(_) => {}
+                }
+            }
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! tells it what differs from protocol to protocol: when a lease may start, where it may go,
 //! and whether what comes back is fit for the next borrower.
 //!
-//! A plugin is a type that implements [`Plugin`], a session type, one trait for each hook that
+//! A plugin is a `pub` type that implements [`Plugin`], a session type, one trait for each hook that
 //! it wants, and one line, [`export!`]. A hook whose trait is not implemented is never called:
 //! the host does that work itself, natively.
 //!
@@ -50,8 +50,11 @@
 //!
 //! Build it with `cargo build --release --target wasm32-wasip1`, as a library of
 //! `crate-type = ["cdylib", "rlib"]`, and name the `.wasm` file in the relay's config. Test it
-//! natively, without any wasm, with the `testing` module.
+//! natively, without any wasm, with the [`testing`] module.
 
+#![deny(unsafe_code)]
+
+// The one exception: generated code that lowers values into the host's memory layout.
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -73,6 +76,8 @@ mod hooks;
 pub mod log;
 mod steps;
 mod target;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 mod words;
 
 pub use bindings::leaseway::plugin::types::{

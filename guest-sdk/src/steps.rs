@@ -193,6 +193,15 @@ impl Choice {
     }
 }
 
+impl Disposition {
+    /// [`Keep`](Self::Keep) if the connection is fit, else [`Close`](Self::Close).
+    #[inline]
+    #[must_use]
+    pub const fn keep_if(fit: bool) -> Self {
+        if fit { Self::Keep } else { Self::Close }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

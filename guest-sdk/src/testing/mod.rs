@@ -1,0 +1,51 @@
+//! Testing a plugin natively, without any wasm, sockets or clocks.
+//!
+//! [`ScriptedSession`] does with a session's hooks what the host does, by the contract's rules:
+//! a test says what arrives and looks at what left. [`ScriptedConnection`] plays the upstream
+//! for the conversations: [`connect`], [`reset`] and [`probe`]. Steps that the host would refuse
+//! (a release without a lease, say) panic with the reason. [`logged`] collects log lines.
+//!
+//! This module exists in native builds only. Within an author's crate: `#[cfg(test)]`, or a file
+//! under `tests/`.
+
+mod connection;
+mod program;
+mod record;
+mod relay;
+mod session;
+mod way;
+
+pub use connection::{ScriptedConnection, connect, probe, reset};
+pub use record::{Lease, LeaseEnd, SessionEnd};
+pub use session::ScriptedSession;
+
+use crate::export::Exported;
+use crate::log::Level;
+use crate::{PluginInfo, config, log};
+
+/// Configures a plugin from JSON, as the host does.
+///
+/// # Errors
+///
+/// What the operator would be shown.
+pub fn configure<P: Exported>(json: &str) -> Result<P, String> {
+    P::configure(config::parse(json)?)
+}
+
+/// What the plugin says of itself to the host: above all, which hooks it has.
+#[must_use]
+pub fn describe<P: Exported>() -> PluginInfo {
+    PluginInfo {
+        name: P::name().to_owned(),
+        version: P::VERSION.to_owned(),
+        hooks: P::hooks(),
+        speaks_first: P::SPEAKS_FIRST,
+    }
+}
+
+/// Runs `f` and returns, with its result, the lines that it logged on this thread.
+pub fn logged<T>(f: impl FnOnce() -> T) -> (T, Vec<(Level, String)>) {
+    log::sink::collect(true);
+    let result = f();
+    (result, log::sink::collect(false))
+}

@@ -1,0 +1,143 @@
+//! The scripted connection, through conversations of a plugin that does as it is told; and what
+//! `Connection` itself promises.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use leaseway_sdk::log::Level;
+use leaseway_sdk::testing::{self, ScriptedConnection};
+use leaseway_sdk::*;
+
+type Conversation = fn(&mut Connection<'_>) -> Result<(), String>;
+
+/// A plugin whose probe is whatever the test says.
+struct Told(Conversation);
+
+impl Plugin for Told {
+    type Config = NoConfig;
+    type Session = ();
+    const NAME: Option<&'static str> = Some("told");
+    fn configure(_: NoConfig) -> Result<Self, String> {
+        Ok(Self(|_| Ok(())))
+    }
+    fn session(&self, _: &SessionInfo) {}
+}
+impl Probe for Told {
+    fn probe(&self, c: &mut Connection<'_>, _: u64) -> Result<(), String> {
+        self.0(c)
+    }
+}
+export!(Told);
+
+fn run(script: ScriptedConnection, conversation: Conversation) -> Result<(), String> {
+    testing::probe(&Told(conversation), script, 0)
+}
+
+#[test]
+fn the_name_can_be_set_and_one_hook_is_found() {
+    let info = testing::describe::<Told>();
+    assert_eq!((info.name.as_str(), info.hooks), ("told", Hooks::PROBE));
+}
+
+#[test]
+fn frames_that_came_together_are_read_apart() {
+    for pieces in 1..12 {
+        let script = ScriptedConnection::new()
+            .expect(b"ab")
+            .reply(b"one\r\ntwo\nxyz")
+            .in_pieces_of(pieces);
+        let result = run(script, |c| {
+            c.write(b"a")?;
+            c.write(b"b")?;
+            assert_eq!(c.read_line(10)?, b"one");
+            assert_eq!(c.read_line(10)?, b"two");
+            assert_eq!(c.read_exact(2)?, b"xy");
+            assert_eq!(c.read(10)?, b"z");
+            Ok(())
+        });
+        assert_eq!(result, Ok(()), "in pieces of {pieces}");
+    }
+}
+
+#[test]
+fn bytes_read_ahead_fail_a_conversation_that_ends_well() {
+    let why = run(ScriptedConnection::new().reply(b"a\nb"), |c| {
+        c.read_line(9).map(drop)
+    });
+    assert!(why.unwrap_err().contains("\"b\" behind the last reply"));
+}
+
+#[test]
+fn bytes_left_unread_fail_it_too() {
+    let why = run(ScriptedConnection::new().reply(b"ab"), |c| {
+        Ok(c.read_exact(1).map(drop)?)
+    });
+    assert!(why.unwrap_err().contains("left unread"));
+}
+
+#[test]
+fn a_wrong_reply_is_quoted_and_not_waited_for() {
+    let script = ScriptedConnection::new().expect(b"PING").reply(b"NO");
+    let why = run(script, |c| c.ask(b"PING", b"YES!")).unwrap_err();
+    assert!(why.contains("YES!") && why.contains("\"NO\""), "{why}");
+}
+
+#[test]
+fn closing_and_breaking_are_told_apart() {
+    let closed = run(ScriptedConnection::new().reply(b"a").close(), |c| {
+        c.expect(b"ab")
+    });
+    assert!(closed.unwrap_err().contains("closed the connection"));
+    let broken = run(ScriptedConnection::new().fail("reset by peer"), |c| {
+        Ok(c.write(b"a")?)
+    });
+    assert_eq!(broken, Err("reset by peer".into()));
+}
+
+#[test]
+#[should_panic(expected = "the script expects \"PING\"")]
+fn writing_something_else_panics() {
+    let _ = run(ScriptedConnection::new().expect(b"PING"), |c| {
+        Ok(c.write(b"PUNG")?)
+    });
+}
+
+#[test]
+#[should_panic(expected = "the script expects it to write \"PING\" first")]
+fn waiting_for_an_upstream_that_waits_panics() {
+    let _ = run(ScriptedConnection::new().expect(b"PING"), |c| {
+        c.expect(b"PONG")
+    });
+}
+
+#[test]
+#[should_panic(expected = "the script expects it to write \"PING\"")]
+fn ending_before_the_script_panics() {
+    let _ = run(ScriptedConnection::new().expect(b"PING"), |_| Ok(()));
+}
+
+#[test]
+#[should_panic(expected = "the script is at its end")]
+fn waiting_for_nothing_panics() {
+    let _ = run(ScriptedConnection::new(), |c| c.expect(b"PONG"));
+}
+
+#[test]
+fn a_config_error_names_the_key() {
+    let why = testing::configure::<Told>(r#"{"colour": 1}"#)
+        .err()
+        .unwrap();
+    assert!(why.contains("unknown field `colour`"), "{why}");
+}
+
+#[test]
+fn log_lines_can_be_collected() {
+    let (sum, lines) = testing::logged(|| {
+        leaseway_sdk::info!("a {}", 1);
+        log::warn!("b");
+        1 + 1
+    });
+    assert_eq!(sum, 2);
+    assert_eq!(
+        lines,
+        [(Level::Info, "a 1".into()), (Level::Warn, "b".into())]
+    );
+}

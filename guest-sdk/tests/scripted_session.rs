@@ -1,0 +1,533 @@
+//! The scripted session keeps the contract's rules: with a puppet for a plugin, whose hooks
+//! answer what the test has put down.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, SessionEnd};
+use leaseway_sdk::*;
+use proptest::prelude::*;
+
+/// What the hooks answer next, and what they were called with.
+#[derive(Default)]
+struct Strings {
+    choices: VecDeque<Choice>,
+    leased: VecDeque<Steps>,
+    failed: VecDeque<Steps>,
+    data: VecDeque<Steps>,
+    shown: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Puppet(Rc<RefCell<Strings>>);
+
+impl Puppet {
+    fn choice(self, choice: Choice) -> Self {
+        self.0.borrow_mut().choices.push_back(choice);
+        self
+    }
+    fn leased(self, steps: Steps) -> Self {
+        self.0.borrow_mut().leased.push_back(steps);
+        self
+    }
+    fn failed(self, steps: Steps) -> Self {
+        self.0.borrow_mut().failed.push_back(steps);
+        self
+    }
+    fn data(self, steps: Steps) -> Self {
+        self.0.borrow_mut().data.push_back(steps);
+        self
+    }
+    fn session(&self) -> ScriptedSession<Puppet> {
+        ScriptedSession::of(self)
+    }
+    fn shown(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.borrow_mut().shown)
+    }
+    fn note(&self, hook: &str, bytes: &[u8]) {
+        let line = format!("{hook} {}", bytes.escape_ascii());
+        self.0.borrow_mut().shown.push(line);
+    }
+}
+
+impl Plugin for Puppet {
+    type Config = NoConfig;
+    type Session = Puppet;
+    fn configure(_: NoConfig) -> Result<Self, String> {
+        Ok(Self::default())
+    }
+    fn session(&self, _: &SessionInfo) -> Puppet {
+        self.clone()
+    }
+}
+
+impl ChooseUpstream for Puppet {
+    fn choose_upstream(&mut self, bytes: &[u8]) -> Choice {
+        self.note("choose", bytes);
+        let choice = self.0.borrow_mut().choices.pop_front();
+        choice.unwrap_or(Choice::NeedMore)
+    }
+}
+impl OnLeased for Puppet {
+    fn on_leased(&mut self, lease: &Leased) -> Steps {
+        self.note(if lease.fresh { "fresh" } else { "reused" }, &lease.tag);
+        self.0.borrow_mut().leased.pop_front().unwrap_or_default()
+    }
+}
+impl OnLeaseFailed for Puppet {
+    fn on_lease_failed(&mut self, why: &LeaseError) -> Steps {
+        self.note("failed", why.to_string().as_bytes());
+        self.0.borrow_mut().failed.pop_front().unwrap_or_default()
+    }
+}
+impl OnData for Puppet {
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Steps {
+        let side = match origin {
+            Side::Client => "Client",
+            Side::Upstream => "Upstream",
+        };
+        self.note(side, data);
+        self.0.borrow_mut().data.pop_front().unwrap_or_default()
+    }
+}
+impl PoolReturn for Puppet {
+    fn pool_return(&mut self, _: LeaseOutcome) -> Disposition {
+        Disposition::Keep
+    }
+}
+export!(Puppet);
+
+fn lease() -> Choice {
+    Choice::lease(Target::default())
+}
+
+fn ended(session: &mut ScriptedSession<Puppet>) -> LeaseEnd {
+    session.leases().last().unwrap().end.clone()
+}
+
+#[test]
+fn forward_reaches_past_what_was_shown_and_the_rest_is_shown() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(5));
+    let mut session = puppet.session();
+    session.client(b"ab");
+    assert_eq!(session.take_upstream(), b"ab");
+    session.client(b"cdeXY");
+    assert_eq!(session.take_upstream(), b"cde");
+    assert_eq!(
+        puppet.shown(),
+        ["choose ab", "fresh ", "Client ab", "Client XY"]
+    );
+}
+
+#[test]
+fn what_is_left_uncovered_is_shown_again_with_more_and_not_before() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(1));
+    let mut session = puppet.session();
+    session.client(b"abc");
+    assert_eq!(puppet.shown(), ["choose abc", "fresh ", "Client abc"]);
+    session.client(b"d");
+    assert_eq!(puppet.shown(), ["Client bcd"]);
+}
+
+#[test]
+fn steps_of_the_other_side_show_it_again_too() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new())
+        .data(Steps::new().forward(1));
+    let mut session = puppet.session();
+    session.client(b"c");
+    session.upstream(b"u");
+    assert_eq!(
+        puppet.shown(),
+        ["choose c", "fresh ", "Client c", "Upstream u", "Client c"]
+    );
+}
+
+#[test]
+fn steps_behind_a_lease_follow_those_of_on_leased() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(3)))
+        .leased(Steps::new().send(Side::Upstream, "hi "));
+    let mut session = puppet.session().with_tag(b"tag");
+    session.hold_leases();
+    session.client(b"abc");
+    assert!(session.is_waiting());
+    assert_eq!(session.take_upstream(), b"");
+    session.grant();
+    assert_eq!(session.take_upstream(), b"hi abc");
+    assert_eq!(puppet.shown(), ["choose abc", "fresh tag"]);
+}
+
+#[test]
+fn a_failed_lease_drops_the_steps_behind_it() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(3)))
+        .failed(Steps::new().discard(3).send(Side::Client, "sorry"));
+    let mut session = puppet.session();
+    session.fail_leases(LeaseError::Draining);
+    session.client(b"abcd");
+    assert_eq!(session.take_client(), b"sorry");
+    assert_eq!(session.end(), None);
+    let shown = puppet.shown();
+    assert_eq!(shown[2..], ["choose d"], "goes on with what is left");
+}
+
+#[test]
+fn nothing_said_about_a_failed_lease_ends_the_session() {
+    let mut session = Puppet::default().choice(lease()).session();
+    session.fail_leases(LeaseError::Draining);
+    session.client(b"a");
+    let end = SessionEnd::LeaseFailed(LeaseError::Draining);
+    assert_eq!(session.end(), Some(&end));
+}
+
+#[test]
+fn bytes_promised_to_a_lost_lease_are_not_taken_for_a_new_message() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(6))
+        .failed(Steps::new().send(Side::Client, "lost"));
+    let mut session = puppet.session();
+    session.client(b"abc");
+    session.lose("reset by peer");
+    assert_eq!(session.take_client(), b"lost");
+    puppet.shown();
+    session.client(b"defNEW");
+    assert_eq!(puppet.shown(), ["choose NEW"]);
+    assert_eq!(ended(&mut session), LeaseEnd::Lost);
+}
+
+#[test]
+fn a_kept_connection_comes_back_reused() {
+    let turn = || Steps::new().forward(1).release(Disposition::Keep);
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(turn())
+        .choice(lease());
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.client(b"b");
+    let shown = puppet.shown();
+    assert_eq!(
+        shown,
+        [
+            "choose a", "fresh ", "Client a", "choose b", "reused ", "Client b"
+        ]
+    );
+}
+
+#[test]
+fn bytes_left_over_at_a_release_are_shown_to_choose_upstream() {
+    let turn = Steps::new().forward(1).release(Disposition::Keep);
+    let puppet = Puppet::default().choice(lease()).data(turn);
+    puppet.session().client(b"ab");
+    assert_eq!(
+        puppet.shown(),
+        ["choose ab", "fresh ", "Client ab", "choose b"]
+    );
+}
+
+#[test]
+fn a_release_with_bytes_owed_or_unread_closes_the_connection() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(9))
+        .data(Steps::new().forward(1).release(Disposition::Keep));
+    let mut session = puppet.session();
+    session.client(b"abc");
+    session.upstream(b"u");
+    assert!(matches!(ended(&mut session), LeaseEnd::Doubted(why) if why.contains("had not come")));
+
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(1))
+        .data(Steps::new().forward(1).release(Disposition::Keep));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.upstream(b"uv");
+    assert!(matches!(ended(&mut session), LeaseEnd::Doubted(why) if why.contains("unread")));
+}
+
+#[test]
+fn reset_without_the_hook_closes() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(1).release(Disposition::Reset));
+    let mut session = puppet.session();
+    session.client(b"a");
+    assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Close));
+}
+
+#[test]
+fn forward_rest_copies_unseen_and_the_half_close_passes() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward_rest());
+    let mut session = puppet.session();
+    session.client(b"abc");
+    session.client(b"def");
+    session.client_eof();
+    assert_eq!(session.take_upstream(), b"abcdef");
+    assert!(session.upstream_saw_eof());
+    assert_eq!(puppet.shown(), ["choose abc", "fresh ", "Client abc"]);
+    session.timeout();
+    assert!(matches!(ended(&mut session), LeaseEnd::Doubted(_)));
+}
+
+#[test]
+fn asking_for_more_than_max_shown_ends_the_session() {
+    let mut session = Puppet::default().session().with_max_shown(4);
+    session.client(b"abc");
+    assert_eq!(session.end(), None);
+    session.client(b"d");
+    assert_eq!(session.end(), Some(&SessionEnd::MaxShown(4)));
+}
+
+#[test]
+fn a_close_ends_through_pool_return() {
+    let puppet = Puppet::default().choice(lease()).data(
+        Steps::new()
+            .discard(1)
+            .send(Side::Client, "bye")
+            .close("done"),
+    );
+    let mut session = puppet.session();
+    session.client(b"a");
+    assert_eq!(session.take_client(), b"bye");
+    let end = SessionEnd::Plugin(Some("done".into()));
+    assert_eq!(session.end(), Some(&end));
+    assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Keep));
+}
+
+#[test]
+#[should_panic(expected = "`release` without a lease")]
+fn release_without_a_lease_panics() {
+    let steps = Steps::new().release(Disposition::Keep);
+    let puppet = Puppet::default().choice(Choice::answer(steps));
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "`release` without a lease")]
+fn release_twice_panics() {
+    let steps = Steps::new()
+        .forward(1)
+        .release(Disposition::Keep)
+        .release(Disposition::Keep);
+    Puppet::default()
+        .choice(lease())
+        .data(steps)
+        .session()
+        .client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "`lease` while a lease is held")]
+fn lease_in_mid_lease_panics() {
+    let steps = Steps::new().lease(Target::default());
+    Puppet::default()
+        .choice(lease())
+        .data(steps)
+        .session()
+        .client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "`forward` without a lease")]
+fn forward_without_a_lease_panics() {
+    let puppet = Puppet::default().choice(Choice::answer(Steps::new().forward(1)));
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "steps behind `forward-rest`")]
+fn steps_behind_forward_rest_panic() {
+    let steps = Steps::new().forward_rest().discard(1);
+    Puppet::default()
+        .choice(lease())
+        .data(steps)
+        .session()
+        .client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "answered with no steps")]
+fn an_empty_answer_panics() {
+    let puppet = Puppet::default().choice(Choice::answer(Steps::new()));
+    puppet.session().client(b"a");
+}
+
+/// Frames of one length byte and a body: even ones are forwarded, odd ones swallowed.
+struct Framed;
+
+impl Plugin for Framed {
+    type Config = NoConfig;
+    type Session = Framed;
+    fn configure(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
+    }
+    fn session(&self, _: &SessionInfo) -> Framed {
+        Framed
+    }
+}
+impl OnData for Framed {
+    fn on_data(&mut self, _: Side, mut data: &[u8]) -> Steps {
+        let mut steps = Steps::new();
+        while let frame::Parsed::Complete { value, len } =
+            frame::LengthPrefix::u8().measure(data, 255)
+        {
+            steps = match value % 2 {
+                0 => steps.forward(len as u64),
+                _ => steps.discard(len as u64),
+            };
+            data = data.get(len..).unwrap_or_default();
+        }
+        steps
+    }
+}
+export!(Framed);
+
+proptest! {
+    /// However the bytes arrive, the same ones pass, in order.
+    #[test]
+    fn any_split_passes_the_same_bytes(
+        bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20),
+        cuts in prop::collection::vec(1usize..30, 1..20),
+    ) {
+        let (mut all, mut even) = (Vec::new(), Vec::new());
+        for body in &bodies {
+            let frame = [&[body.len() as u8], body.as_slice()].concat();
+            if body.len() % 2 == 0 {
+                even.extend_from_slice(&frame);
+            }
+            all.extend(frame);
+        }
+        let mut session = ScriptedSession::<Framed>::new("{}");
+        let (mut rest, mut cuts) = (all.as_slice(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            session.client(piece);
+            session.upstream(piece);
+            rest = more;
+        }
+        prop_assert_eq!(session.take_upstream(), even.clone());
+        prop_assert_eq!(session.take_client(), even);
+    }
+}
+
+/// No hooks at all.
+struct Bare;
+
+impl Plugin for Bare {
+    type Config = NoConfig;
+    type Session = ();
+    fn configure(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
+    }
+    fn session(&self, _: &SessionInfo) {}
+    fn default_target(&self) -> Target {
+        Target::new("bare").group("g")
+    }
+}
+export!(Bare);
+
+#[test]
+fn without_hooks_the_default_target_is_leased_and_all_is_copied() {
+    assert_eq!(testing::describe::<Bare>().hooks, Hooks::empty());
+    let mut session = ScriptedSession::<Bare>::new("{}");
+    assert!(session.is_leased(), "at accept");
+    session.client(b"abc");
+    session.upstream(b"def");
+    assert_eq!(session.take_upstream(), b"abc");
+    assert_eq!(session.take_client(), b"def");
+    session.upstream_eof();
+    session.client_eof();
+    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+    let lease = &session.leases()[0];
+    assert_eq!(lease.target, Target::new("bare").group("g"));
+    assert_eq!(lease.end, LeaseEnd::Returned(Disposition::Close));
+}
+
+/// Forwards everything, and releases with the first reply after the client's end.
+#[derive(Default)]
+struct Last {
+    ended: bool,
+}
+
+impl Plugin for Last {
+    type Config = NoConfig;
+    type Session = Last;
+    fn configure(_: NoConfig) -> Result<Self, String> {
+        Ok(Self::default())
+    }
+    fn session(&self, _: &SessionInfo) -> Last {
+        Last::default()
+    }
+}
+impl OnData for Last {
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Steps {
+        let steps = Steps::new().forward(data.len() as u64);
+        match origin {
+            Side::Upstream if self.ended => steps.release(Disposition::Keep),
+            _ => steps,
+        }
+    }
+}
+impl OnEof for Last {
+    fn on_eof(&mut self, origin: Side) -> Steps {
+        assert_eq!(origin, Side::Client);
+        self.ended = true;
+        Steps::new()
+    }
+}
+export!(Last);
+
+#[test]
+fn after_the_clients_end_what_is_expected_still_comes() {
+    let mut session = ScriptedSession::<Last>::new("{}");
+    session.client(b"ask");
+    session.client_eof();
+    assert!(session.state().ended);
+    assert_eq!(session.end(), None);
+    assert!(
+        !session.upstream_saw_eof(),
+        "only `forward-rest` passes it on"
+    );
+    session.upstream(b"answer");
+    assert_eq!(session.take_client(), b"answer");
+    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+    assert_eq!(
+        session.leases()[0].end,
+        LeaseEnd::Returned(Disposition::Keep)
+    );
+}
+
+#[test]
+fn without_on_eof_the_clients_end_goes_through_pool_return() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new().forward(1));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.client_eof();
+    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+    assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Keep));
+}
+
+#[test]
+fn a_client_that_ends_while_it_waits_for_a_lease_still_gets_it() {
+    let mut session = ScriptedSession::<Last>::new("{}");
+    session.hold_leases();
+    session.client(b"ask");
+    session.client_eof();
+    assert!(session.is_waiting());
+    session.grant();
+    assert_eq!(session.take_upstream(), b"ask");
+}
