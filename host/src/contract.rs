@@ -1,6 +1,7 @@
 //! The plugin contract as Rust types, generated from `guest-sdk/wit`.
 //!
-//! Everything that speaks with or about plugins uses these types. Nothing here has behaviour.
+//! Everything that speaks with or about plugins uses these types. Nothing here has behaviour but to
+//! be put in words.
 
 /// Bindings of an instance that serves sessions: every call is synchronous.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -35,3 +36,19 @@ pub use session_side::leaseway::plugin::types::{
     Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,
     PluginInfo, SessionInfo, Settings, Side, Step, Target,
 };
+
+/// A lease error in words, as logs show it.
+pub fn lease_error_text(error: &LeaseError) -> String {
+    match error {
+        LeaseError::UnknownGroup(name) => {
+            format!("the listener has no upstream group named {name:?}")
+        }
+        LeaseError::NoEndpoint(text)
+        | LeaseError::ConnectFailed(text)
+        | LeaseError::ConnectTimeout(text)
+        | LeaseError::WaitTimeout(text)
+        | LeaseError::Lost(text) => text.clone(),
+        LeaseError::HandshakeFailed(text) => format!("the handshake failed: {text}"),
+        LeaseError::Draining => "the relay is shutting down".to_owned(),
+    }
+}

@@ -23,9 +23,8 @@ use super::engine::{Engine, EngineLimits, LeaseFacts};
 use super::registry::{Phase, Ticket};
 use super::unplugged::Unplugged;
 use crate::contract::{Hooks, LeaseError, SessionInfo, Side};
-use crate::lease::Lease;
+use crate::lease::{Lease, Leasing, borrow};
 use crate::plugin::{Fault, SessionHooks};
-use crate::pool::Leasing;
 
 type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
 
@@ -69,7 +68,7 @@ impl SessionTask {
                         .unwrap_or(context.config.bind)
                         .to_string(),
                 };
-                let hooks = Box::new(plugin.open(info)?);
+                let hooks = Box::new(plugin.open(&info)?);
                 let asks = hooks.has().contains(Hooks::CHOOSE_UPSTREAM);
                 let target = (!asks).then(|| context.caretaker.default_target().clone());
                 (hooks, target)
@@ -107,7 +106,7 @@ impl SessionTask {
         self.context
             .plugin
             .as_ref()
-            .is_none_or(|plugin| plugin.speaks_first() == Side::Upstream)
+            .is_none_or(|plugin| plugin.plugin().info().speaks_first == Side::Upstream)
     }
 
     /// Hears what others want of this session.
@@ -146,7 +145,7 @@ impl SessionTask {
             let leasing = match self.context.group(target.group.as_deref()) {
                 Some(group) => {
                     let context = &self.context;
-                    context.pools.lease(group, &context.caretaker, target, fresh)
+                    borrow(&context.pools, group, &context.caretaker, target, fresh)
                 }
                 None => {
                     let name = target.group.clone().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! How sessions end.
 
-use crate::contract::{EndReason, LeaseError};
+use crate::contract::{EndReason, LeaseError, lease_error_text};
 use crate::plugin::Fault;
 
 /// Why a session ended, for its log line, for the metrics, and for the plugin's `pool-return`.
@@ -80,21 +80,5 @@ impl std::fmt::Display for End {
                 "the plugin asked for more than max-shown = {limit} bytes at once"
             ),
         }
-    }
-}
-
-/// A lease error in words, as logs show it.
-pub fn lease_error_text(error: &LeaseError) -> String {
-    match error {
-        LeaseError::UnknownGroup(name) => {
-            format!("the listener has no upstream group named {name:?}")
-        }
-        LeaseError::NoEndpoint(text)
-        | LeaseError::ConnectFailed(text)
-        | LeaseError::ConnectTimeout(text)
-        | LeaseError::WaitTimeout(text)
-        | LeaseError::Lost(text) => text.clone(),
-        LeaseError::HandshakeFailed(text) => format!("the handshake failed: {text}"),
-        LeaseError::Draining => "the relay is shutting down".to_owned(),
     }
 }

@@ -8,7 +8,9 @@
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
-use crate::contract::{Disposition, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target};
+use crate::contract::{
+    Disposition, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target, lease_error_text,
+};
 use crate::copy::{BUFFER_SIZE, Buffer, BufferPool};
 use crate::plugin::SessionHooks;
 
@@ -361,7 +363,7 @@ impl Engine {
         let why = match asked.replaces {
             Some(dead) => LeaseError::Lost(format!(
                 "{dead}; no replacement: {}",
-                super::end::lease_error_text(&why)
+                lease_error_text(&why)
             )),
             None => why,
         };

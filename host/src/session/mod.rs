@@ -21,6 +21,6 @@ mod tests;
 pub use context::ListenerContext;
 pub use counters::{ListenerCounters, SessionCounters};
 pub use driver::SessionTask;
-pub use end::{End, lease_error_text};
+pub use end::End;
 pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts};
 pub use registry::{Phase, Registry, Ticket};

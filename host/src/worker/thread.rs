@@ -1,6 +1,5 @@
 //! What runs on a worker's thread.
 
-use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -119,7 +118,6 @@ async fn run(parts: WorkerParts) {
         }
     }
 
-    let stopping = Rc::new(Cell::new(false));
     while let Some(command) = commands.recv().await {
         match command {
             Command::Client { listener, stream, peer } => {
@@ -139,18 +137,19 @@ async fn run(parts: WorkerParts) {
                         listening.accepting.abort();
                     }
                     pools.drain();
-                    // Sessions may come yet that another worker accepted before it heard.
-                    if !stopping.replace(true) {
-                        let registry = Rc::clone(&registry);
-                        let own = admission.peers[index].clone();
-                        tokio::task::spawn_local(async move {
-                            registry.emptied().await;
-                            let _ = own.send(Command::Phase(Phase::Gone));
-                        });
-                    }
                 }
                 if phase == Phase::Gone && registry.is_empty() {
                     break;
+                }
+                // Sessions may come yet that another worker accepted before it heard, so `Gone`
+                // is a message behind theirs.
+                if phase == Phase::Draining || phase == Phase::Gone {
+                    let registry = Rc::clone(&registry);
+                    let own = admission.peers[index].clone();
+                    tokio::task::spawn_local(async move {
+                        registry.emptied().await;
+                        let _ = own.send(Command::Phase(Phase::Gone));
+                    });
                 }
             }
         }

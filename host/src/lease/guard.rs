@@ -1,0 +1,118 @@
+//! The guard that a session holds.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::contract::Disposition;
+use crate::pool::{Connection, Pools};
+use crate::upstream::Endpoint;
+
+/// A connection on loan. While it lives nobody else can reach the connection; dropped without a
+/// disposition, it closes it.
+pub struct Lease {
+    connection: Connection,
+    ending: Ending,
+    written: u64,
+}
+
+impl Lease {
+    /// Lends a connection.
+    pub(super) fn new(pools: Rc<Pools>, mut connection: Connection) -> Self {
+        connection.uses += 1;
+        let endpoint = connection.permit.endpoint();
+        endpoint.lease_begins();
+        endpoint.counters.leased.inc();
+        if connection.uses > 1 {
+            endpoint.counters.leases_reused.inc();
+        } else {
+            endpoint.counters.leases_fresh.inc();
+        }
+        let ending = Ending { endpoint: Arc::clone(endpoint), pools, settled: false };
+        Self { connection, ending, written: 0 }
+    }
+
+    /// The connection's bytes.
+    pub fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.connection.stream
+    }
+
+    /// What the plugin's `connect` said of it.
+    pub fn tag(&self) -> &[u8] {
+        &self.connection.tag
+    }
+
+    /// The endpoint's name.
+    pub fn endpoint(&self) -> &str {
+        &self.ending.endpoint.name
+    }
+
+    /// Whether it was leased before.
+    pub fn reused(&self) -> bool {
+        self.connection.uses > 1
+    }
+
+    /// Takes note of bytes written.
+    pub fn wrote(&mut self, count: usize) {
+        self.written += count as u64;
+    }
+
+    /// Takes note of bytes read: the endpoint is alive.
+    pub fn replied(&self) {
+        self.ending.endpoint.replied();
+    }
+
+    /// Whether any byte written during this lease may have reached the upstream: false only where
+    /// its kernel has acknowledged none.
+    pub fn delivered(&self) -> bool {
+        self.written > 0
+            && self
+                .connection
+                .unacknowledged()
+                .map_or(true, |waiting| waiting < self.written)
+    }
+
+    /// Ends the lease. `clean`: the host, too, finds nothing wrong with the connection.
+    pub fn release(self, disposition: Disposition, clean: bool) {
+        let Self { connection, mut ending, .. } = self;
+        ending.settled = true;
+        let pools = Rc::clone(&ending.pools);
+        match disposition {
+            Disposition::Keep if clean => {
+                drop(ending);
+                pools.offer(connection, Instant::now());
+            }
+            Disposition::Reset if clean && connection.caretaker.has_reset() => {
+                // Leased until it is as good as new.
+                tokio::task::spawn_local(async move {
+                    let fit = pools.reset(connection).await;
+                    drop(ending);
+                    if let Some(connection) = fit {
+                        pools.offer(connection, Instant::now());
+                    }
+                });
+            }
+            Disposition::Close => ending.endpoint.counters.closed("plugin"),
+            Disposition::Keep | Disposition::Reset => ending.endpoint.counters.closed("unclean"),
+        }
+    }
+}
+
+/// What has to happen at the end of every lease, however it comes.
+struct Ending {
+    endpoint: Arc<Endpoint>,
+    pools: Rc<Pools>,
+    settled: bool,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.endpoint.lease_ends();
+        self.endpoint.counters.leased.dec();
+        if !self.settled {
+            self.endpoint.counters.closed("dropped");
+        }
+    }
+}

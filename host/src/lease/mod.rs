@@ -1,0 +1,8 @@
+//! The exclusive loan of one connection to one session: how it is borrowed, and the guard that
+//! makes sure it is given back or closed.
+
+mod borrow;
+mod guard;
+
+pub use borrow::{Leasing, borrow};
+pub use guard::Lease;

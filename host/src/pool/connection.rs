@@ -1,0 +1,131 @@
+//! One upstream connection that is open, and how it travels between workers.
+
+use std::io;
+use std::rc::Rc;
+
+use rustix::net::RecvFlags;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::caretaker::Caretaker;
+use super::shelf::{Key, Suits};
+use crate::contract::Target;
+use crate::kernel;
+use crate::upstream::Permit;
+
+/// A connection on the worker that it is registered with.
+pub struct Connection {
+    pub(crate) stream: TcpStream,
+    /// What the plugin's `connect` returned.
+    pub(crate) tag: Vec<u8>,
+    /// What it was opened for.
+    pub(crate) target: Target,
+    /// Who looks after it.
+    pub(crate) caretaker: Rc<dyn Caretaker>,
+    /// Past this it is not reused.
+    pub(crate) expires: Instant,
+    /// Leases so far.
+    pub(crate) uses: u64,
+    /// Last, so that the room is given only after the stream has closed.
+    pub(crate) permit: Permit,
+}
+
+/// Why an idle connection is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// The upstream has closed it.
+    Closed,
+    /// It holds bytes that nobody has asked for.
+    UnaskedBytes,
+    /// The operating system reports an error.
+    Broken,
+}
+
+impl Unfit {
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed-by-upstream",
+            Self::UnaskedBytes => "unasked-bytes",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl Connection {
+    /// Looks, without waiting, whether the connection is open and silent. One system call.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let mut byte = [0_u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(&self.stream, &mut byte, flags) {
+            Ok((_, 0)) => Err(Unfit::Closed),
+            Ok(_) => Err(Unfit::UnaskedBytes),
+            Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(_) => Err(Unfit::Broken),
+        }
+    }
+
+    /// Bytes written that the peer has not acknowledged.
+    pub fn unacknowledged(&self) -> io::Result<u64> {
+        kernel::unacknowledged(&self.stream)
+    }
+
+    /// Makes it ready to go to another worker.
+    ///
+    /// # Errors
+    /// The runtime does not let go of it; it is closed then.
+    pub fn pack(self) -> io::Result<Parcel> {
+        let Self { stream, tag, target, caretaker, expires, uses, permit } = self;
+        Ok(Parcel {
+            stream: stream.into_std()?,
+            tag,
+            target,
+            caretaker: caretaker.name().to_owned(),
+            expires,
+            uses,
+            permit,
+        })
+    }
+}
+
+impl Suits for Connection {
+    fn suits(&self, key: Key<'_>) -> bool {
+        self.target.identity == key.identity && self.caretaker.name() == key.caretaker
+    }
+}
+
+/// A connection between two workers.
+pub struct Parcel {
+    stream: std::net::TcpStream,
+    tag: Vec<u8>,
+    target: Target,
+    caretaker: String,
+    expires: Instant,
+    uses: u64,
+    permit: Permit,
+}
+
+impl Parcel {
+    /// The name of its caretaker.
+    pub fn caretaker(&self) -> &str {
+        &self.caretaker
+    }
+
+    /// The endpoint's number.
+    pub fn endpoint(&self) -> usize {
+        self.permit.endpoint().id
+    }
+
+    /// Takes it in on this worker, whose own caretaker of that name looks after it from now.
+    ///
+    /// # Errors
+    /// The runtime does not take it; it is closed then.
+    pub fn unpack(self, caretaker: Rc<dyn Caretaker>) -> io::Result<Connection> {
+        let Self { stream, tag, target, expires, uses, permit, .. } = self;
+        let stream = TcpStream::from_std(stream)?;
+        Ok(Connection { stream, tag, target, caretaker, expires, uses, permit })
+    }
+}

@@ -1,0 +1,68 @@
+//! The caretaker of listeners without a plugin: nothing to say, nothing to ask.
+
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::caretaker::{Caretaker, Conversation};
+use crate::contract::Target;
+
+/// Opens plain connections, and knows no way to reset or probe them.
+#[derive(Debug)]
+pub struct Plain {
+    target: Target,
+}
+
+impl Plain {
+    /// The one there is.
+    pub fn new() -> Self {
+        let target = Target {
+            group: None,
+            endpoint: None,
+            identity: String::new(),
+            secret: Vec::new(),
+            affinity: None,
+        };
+        Self { target }
+    }
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Caretaker for Plain {
+    fn name(&self) -> &str {
+        "-"
+    }
+
+    fn default_target(&self) -> &Target {
+        &self.target
+    }
+
+    fn has_connect(&self) -> bool {
+        false
+    }
+
+    fn has_reset(&self) -> bool {
+        false
+    }
+
+    fn has_probe(&self) -> bool {
+        false
+    }
+
+    fn connect<'a>(&'a self, stream: TcpStream, _: &'a Target) -> Conversation<'a, Vec<u8>> {
+        Box::pin(async { Ok((stream, Vec::new())) })
+    }
+
+    fn reset<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, ()> {
+        Box::pin(async { Err("there is no plugin to reset it".to_owned()) })
+    }
+
+    fn probe<'a>(&'a self, stream: TcpStream, _: Duration) -> Conversation<'a, ()> {
+        Box::pin(async { Ok((stream, ())) })
+    }
+}

@@ -1,0 +1,246 @@
+//! What happens to connections that nobody holds: they age, are kept warm, probed, and reset.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::caretaker::Caretaker;
+use super::connection::Connection;
+use super::pools::{Place, Pools};
+use super::shelf::Idle;
+use crate::contract::lease_error_text;
+use crate::upstream::{Endpoint, Group, Health};
+
+/// How often a worker looks after its idle connections.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// Looks after a worker's pools for as long as they live.
+pub(super) fn start(pools: &Rc<Pools>) {
+    let weak = Rc::downgrade(pools);
+    tokio::task::spawn_local(async move {
+        loop {
+            let Some(pools) = weak.upgrade() else { return };
+            if !pools.is_draining() {
+                pools.round();
+            }
+            drop(pools);
+            tokio::time::sleep(ROUND).await;
+        }
+    });
+}
+
+impl Pools {
+    fn round(self: &Rc<Self>) {
+        let now = Instant::now();
+        self.close_idle("max-lifetime", |_, idle| idle.connection.expires <= now);
+        self.close_idle("closed-by-upstream", |_, idle| idle.connection.check().is_err());
+        self.close_idle("endpoint-gone", |place, _| place.endpoint.health() == Health::Gone);
+        self.close_past_idle_timeout(now);
+        let wards = self.wards.borrow().clone();
+        for (group, caretaker) in wards {
+            for endpoint in group.endpoints().iter() {
+                let mine = endpoint.id % self.workers == self.worker;
+                self.at(&group, endpoint, |_| ());
+                if mine {
+                    self.watch(&group, endpoint, &caretaker);
+                    self.warm(&group, endpoint, &caretaker);
+                }
+                self.probe_oldest(&group, endpoint, now);
+                // Whoever waits was told when something came free; this is in case of doubt.
+                self.make_room(endpoint.id);
+                self.ask_others(endpoint.id);
+            }
+        }
+    }
+
+    fn close_past_idle_timeout(&self, now: Instant) {
+        let mut left: Vec<(usize, u32)> = Vec::new();
+        self.close_idle("idle-timeout", |place: &Place, idle: &Idle<Connection>| {
+            let config = &place.group.config().pool;
+            if now.saturating_duration_since(idle.since) < config.idle_timeout {
+                return false;
+            }
+            let id = place.endpoint.id;
+            let at = left.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
+                left.push((id, place.endpoint.idle()));
+                left.len() - 1
+            });
+            let over = left[at].1 > config.min_idle;
+            left[at].1 -= u32::from(over);
+            over
+        });
+    }
+
+    /// Watches an endpoint's health, once.
+    fn watch(
+        self: &Rc<Self>,
+        group: &Arc<Group>,
+        endpoint: &Arc<Endpoint>,
+        caretaker: &Rc<dyn Caretaker>,
+    ) {
+        if group.config().probe.is_none() {
+            return;
+        }
+        let watched = self.at(group, endpoint, |place| {
+            std::mem::replace(&mut place.watched, true)
+        });
+        if !watched {
+            let pools = Rc::downgrade(self);
+            let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
+            let caretaker = Rc::clone(caretaker);
+            tokio::task::spawn_local(super::health::watch(pools, group, endpoint, caretaker));
+        }
+    }
+
+    /// Opens one connection if fewer than `min-idle` are idle.
+    fn warm(
+        self: &Rc<Self>,
+        group: &Arc<Group>,
+        endpoint: &Arc<Endpoint>,
+        caretaker: &Rc<dyn Caretaker>,
+    ) {
+        if endpoint.idle() >= group.config().pool.min_idle || endpoint.health() != Health::Up {
+            return;
+        }
+        let busy = self.at(group, endpoint, |place| {
+            place.shelf.waiting() > 0 || std::mem::replace(&mut place.tending, true)
+        });
+        if busy {
+            return;
+        }
+        let pools = Rc::clone(self);
+        let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
+        let caretaker = Rc::clone(caretaker);
+        tokio::task::spawn_local(async move {
+            while endpoint.idle() < group.config().pool.min_idle && !pools.is_draining() {
+                let Some(permit) = endpoint.try_permit() else { break };
+                let target = caretaker.default_target();
+                match pools.dial(&group, permit, &caretaker, target).await {
+                    Ok(connection) => pools.offer_unused(connection),
+                    Err(why) => {
+                        let why = lease_error_text(&why);
+                        tracing::debug!(
+                            group = group.name(),
+                            endpoint = endpoint.name,
+                            "cannot keep min-idle connections warm: {why}"
+                        );
+                        break;
+                    }
+                }
+            }
+            pools.at(&group, &endpoint, |place| place.tending = false);
+        });
+    }
+
+    /// A connection that no session has used yet.
+    pub(super) fn offer_unused(&self, connection: Connection) {
+        self.offer(connection, Instant::now());
+    }
+
+    /// Probes the idle connection that has been silent longest, if that is long.
+    fn probe_oldest(self: &Rc<Self>, group: &Arc<Group>, endpoint: &Arc<Endpoint>, now: Instant) {
+        let Some(probe) = &group.config().probe else { return };
+        let due = self.at(group, endpoint, |place| {
+            if place.tending || endpoint.health() == Health::Gone {
+                return None;
+            }
+            let oldest = place
+                .shelf
+                .idle()
+                .filter(|idle| idle.connection.caretaker.has_probe())
+                .map(|idle| idle.proved)
+                .min()
+                .filter(|proved| now.saturating_duration_since(*proved) >= probe.interval)?;
+            let due = place.shelf.take_if(|idle| {
+                idle.proved == oldest && idle.connection.caretaker.has_probe()
+            });
+            place.tending = !due.is_empty();
+            Some(due)
+        });
+        let Some(mut due) = due else { return };
+        // One at a time: a probe takes its connection out of the pool.
+        let rest = due.split_off(due.len().min(1));
+        for idle in rest {
+            self.at(group, endpoint, |place| {
+                place.shelf.put(idle.connection, idle.since, idle.proved);
+            });
+        }
+        let Some(idle) = due.pop() else { return };
+        self.count_taken(endpoint);
+        let pools = Rc::clone(self);
+        let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
+        tokio::task::spawn_local(async move {
+            let limit = group.config().probe.clone().unwrap_or_default().timeout;
+            let Idle { connection, since, .. } = idle;
+            match tokio::time::timeout(limit, pools.probe(connection, since)).await {
+                Ok(Ok(connection)) => pools.offer(connection, since),
+                Ok(Err(why)) => pools.reach_failed(&group, &endpoint, &why),
+                Err(_) => {
+                    endpoint.counters.probes_bad.inc();
+                    endpoint.counters.closed("probe-failed");
+                    let why = format!("no answer to a probe within {limit:?}");
+                    pools.reach_failed(&group, &endpoint, &why);
+                }
+            }
+            pools.at(&group, &endpoint, |place| place.tending = false);
+        });
+    }
+
+    /// Runs the plugin's probe; the connection comes back if it is alive and silent.
+    pub(super) async fn probe(
+        &self,
+        connection: Connection,
+        since: Instant,
+    ) -> Result<Connection, String> {
+        let Connection { stream, tag, target, caretaker, expires, uses, permit } = connection;
+        let endpoint = Arc::clone(permit.endpoint());
+        let idle = since.elapsed();
+        let probed = match caretaker.probe(stream, idle).await {
+            Ok((stream, ())) => {
+                let caretaker = Rc::clone(&caretaker);
+                let connection =
+                    Connection { stream, tag, target, caretaker, expires, uses, permit };
+                match connection.check() {
+                    Ok(()) => Ok(connection),
+                    Err(unfit) => Err(format!("after a probe: {}", unfit.name())),
+                }
+            }
+            Err(why) => Err(why),
+        };
+        match &probed {
+            Ok(_) => {
+                endpoint.replied();
+                endpoint.counters.probes_good.inc();
+            }
+            Err(_) => {
+                endpoint.counters.probes_bad.inc();
+                endpoint.counters.closed("probe-failed");
+            }
+        }
+        probed
+    }
+
+    /// Runs the plugin's reset; the connection comes back if it succeeds and leaves silence.
+    pub(crate) async fn reset(&self, connection: Connection) -> Option<Connection> {
+        let Connection { stream, tag, target, caretaker, expires, uses, permit } = connection;
+        let endpoint = Arc::clone(permit.endpoint());
+        match caretaker.reset(stream, &target).await {
+            Ok((stream, ())) => {
+                let caretaker = Rc::clone(&caretaker);
+                let connection =
+                    Connection { stream, tag, target, caretaker, expires, uses, permit };
+                match connection.check() {
+                    Ok(()) => return Some(connection),
+                    Err(unfit) => endpoint.counters.closed(unfit.name()),
+                }
+            }
+            Err(why) => {
+                endpoint.counters.closed("reset-failed");
+                tracing::debug!(endpoint = endpoint.name, "reset failed, closing: {why}");
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,145 @@
+//! DNS names of a group, looked up again and again.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::TokioResolver;
+
+use super::group::Group;
+use crate::config::EndpointConfig;
+
+/// The soonest that a name is looked up again, however short its time to live.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// What one look-up brings: addresses, and how long they hold.
+type Answer = Result<(Vec<IpAddr>, Duration), String>;
+
+/// Keeps the names of a group resolved, for ever. A failed look-up leaves what was known before.
+/// Returns at once if the group has no names.
+pub async fn keep_resolved(group: Arc<Group>) {
+    let names: Vec<EndpointConfig> = group.names().into_iter().cloned().collect();
+    if names.is_empty() {
+        return;
+    }
+    let resolver = match TokioResolver::builder_tokio().and_then(|builder| builder.build()) {
+        Ok(resolver) => resolver,
+        Err(error) => {
+            tracing::error!(
+                group = group.name(),
+                "cannot resolve names: {error}; check /etc/resolv.conf, or give endpoints by address"
+            );
+            return;
+        }
+    };
+    let look_up = async |host: String| look_up(&resolver, &host).await;
+    let every = group.config().resolve_interval;
+    futures_util::future::join_all(names.iter().map(|name| follow(&group, name, every, &look_up)))
+        .await;
+}
+
+/// Follows one name.
+async fn follow<F>(group: &Group, name: &EndpointConfig, every: Duration, look_up: &F)
+where
+    F: AsyncFn(String) -> Answer,
+{
+    let mut failing = false;
+    loop {
+        let wait = match look_up(name.host.clone()).await {
+            Ok((addresses, holds)) => {
+                failing = false;
+                let addresses: Vec<_> = addresses
+                    .into_iter()
+                    .map(|ip| SocketAddr::new(ip, name.port))
+                    .collect();
+                group.resolved(name, &addresses);
+                holds.clamp(SOONEST, every.max(SOONEST))
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(
+                        group = group.name(),
+                        name = name.host,
+                        "cannot resolve: {error}; keeping what was known, trying again"
+                    );
+                }
+                SOONEST
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn look_up(resolver: &TokioResolver, host: &str) -> Answer {
+    let answer = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
+    let holds = answer.valid_until().saturating_duration_since(Instant::now());
+    let addresses: Vec<IpAddr> = answer.iter().collect();
+    if addresses.is_empty() {
+        return Err("the name has no addresses".to_owned());
+    }
+    Ok((addresses, holds))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::config::{Balance, PoolConfig, UpstreamConfig};
+    use crate::upstream::PoolCounters;
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_come_and_go_and_a_failure_changes_nothing() {
+        let name = EndpointConfig { host: "cache.test".into(), port: 6379, weight: 1 };
+        let config = UpstreamConfig {
+            name: "g".into(),
+            endpoints: vec![name.clone()],
+            balance: Balance::RoundRobin,
+            connect_timeout: Duration::from_secs(1),
+            resolve_interval: Duration::from_secs(30),
+            pool: PoolConfig::default(),
+            probe: None,
+        };
+        let group = Group::new(config, 1, &PoolCounters::default());
+        let answers: RefCell<VecDeque<Answer>> = RefCell::new(VecDeque::from([
+            Ok((vec!["10.0.0.1".parse().unwrap()], Duration::ZERO)),
+            Err("no answer".to_owned()),
+            Ok((
+                vec!["10.0.0.2".parse().unwrap(), "10.0.0.1".parse().unwrap()],
+                Duration::from_secs(5),
+            )),
+            Ok((vec!["10.0.0.2".parse().unwrap()], Duration::from_secs(3600))),
+        ]));
+        let seen = RefCell::new(Vec::new());
+        let started = tokio::time::Instant::now();
+        let look_up = async |host: String| {
+            assert_eq!(host, "cache.test");
+            let mut now: Vec<String> =
+                group.endpoints().iter().map(|e| e.address.to_string()).collect();
+            now.sort();
+            seen.borrow_mut().push((started.elapsed().as_secs(), now.join(" ")));
+            let next = answers.borrow_mut().pop_front();
+            match next {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        };
+        let every = Duration::from_secs(30);
+        let following = follow(&group, &name, every, &look_up);
+        assert!(tokio::time::timeout(Duration::from_secs(60), following).await.is_err());
+        let both = "10.0.0.1:6379 10.0.0.2:6379".to_owned();
+        assert_eq!(
+            *seen.borrow(),
+            [
+                (0, String::new()),
+                (1, "10.0.0.1:6379".to_owned()),
+                (2, "10.0.0.1:6379".to_owned()),
+                (7, both),
+                (37, "10.0.0.2:6379".to_owned()),
+            ]
+        );
+    }
+}
