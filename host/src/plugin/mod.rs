@@ -21,6 +21,9 @@ mod state;
 mod ticker;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use component::ModuleKind;
 pub use conversation::{Connection, Conversations};
 pub use error::LoadError;
