@@ -10,6 +10,7 @@ mod component;
 mod conversation;
 mod error;
 mod fault;
+mod fault_log;
 mod hooks;
 mod instance;
 mod limits;
@@ -25,7 +26,9 @@ mod worker;
 mod tests;
 
 pub use component::ModuleKind;
-pub use conversation::{Connection, Conversations};
+#[doc(hidden)]
+pub use conversation::Connection;
+pub use conversation::Conversations;
 pub use error::LoadError;
 pub use hooks::{Fault, SessionHooks, end_reason_name};
 pub use instance::SessionHandle;

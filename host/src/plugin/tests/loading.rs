@@ -63,6 +63,13 @@ fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_loaded_plugin_serves_all_workers() {
+    fn crosses_threads<T: Send + Sync + 'static>() {}
+    crosses_threads::<Runtime>();
+    crosses_threads::<Plugin>();
+}
+
+#[test]
 fn a_plugin_says_what_it_is_and_what_it_wants() {
     let plugin = load(json!({}));
     assert_eq!(plugin.name(), "hostile");
@@ -85,6 +92,27 @@ fn inspection_tells_kind_contract_and_interfaces() {
     assert!(has(&inspection.imports, "leaseway:plugin/log@0.1.0"));
     assert!(inspection.component_bytes > inspection.file_bytes);
     assert!(inspection.compiled_bytes > 0);
+}
+
+#[test]
+fn a_component_is_taken_as_it_is() {
+    use wasi_preview1_component_adapter_provider as adapter;
+    let component = wit_component::ComponentEncoder::default()
+        .module(&fs::read(hostile()).unwrap())
+        .unwrap()
+        .adapter(
+            adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+            adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )
+        .unwrap()
+        .encode()
+        .unwrap();
+    let folder = Folder::new();
+    let file = folder.file("component.wasm", &component);
+    let inspection = Runtime::new(None).unwrap().inspect(&file).unwrap();
+    assert_eq!(inspection.kind, ModuleKind::Component);
+    assert_eq!(inspection.info.name, "hostile");
+    assert_eq!(inspection.file_bytes, inspection.component_bytes);
 }
 
 #[test]
@@ -254,8 +282,9 @@ fn compiled_code_is_kept_and_used_again() {
     Runtime::new(Some(&cache)).unwrap().load(&config).unwrap();
     let files = count_files(&cache);
     assert!(files > 0);
-    let plugin = Runtime::new(Some(&cache)).unwrap().load(&config).unwrap();
-    let worker = WorkerPlugin::new(plugin);
+    let again = Runtime::new(Some(&cache)).unwrap();
+    let worker = WorkerPlugin::new(again.load(&config).unwrap());
+    assert!(again.cache_hits() > 0);
     assert!(open(&worker, 1).on_data(Side::Client, b"x").is_ok());
 }
 
