@@ -3,13 +3,13 @@
 //! Reads the code, checks the contract, compiles, asks the plugin what it is and gives it its
 //! config on an instance that is thrown away. Called at start, never by a worker.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use prometheus_client::registry::Registry;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel};
+use wasmtime::{Cache, Config, Engine, OptLevel};
 
 use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
 use super::error::LoadError;
@@ -19,7 +19,7 @@ use super::metrics::{Hook, Metrics, PluginMetrics};
 use super::output::{Speaker, printable};
 use super::state::{GuestState, begin};
 use super::ticker::{Ticker, Ticking};
-use super::{builtin, sandbox};
+use super::{builtin, cache, sandbox};
 use crate::config::{ModuleSource, PluginConfig, PluginLimits};
 use crate::contract::conversation_side::ConversationInstancePre;
 use crate::contract::conversation_side::leaseway::plugin::connection;
@@ -84,7 +84,7 @@ impl Runtime {
     /// Starts the engine. Compiled code is kept in `cache_dir`, so that the next start need not
     /// compile; a directory that cannot be used is a warning, and each start compiles.
     pub fn new(cache_dir: Option<&Path>) -> Result<Self, LoadError> {
-        let cache = cache_dir.and_then(open_cache);
+        let cache = cache_dir.and_then(cache::open);
         let mut config = Config::new();
         config
             .wasm_component_model(true)
@@ -360,27 +360,4 @@ fn read_file(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
         path: path.to_owned(),
         source,
     })
-}
-
-fn open_cache(dir: &Path) -> Option<Cache> {
-    let opened = absolute(dir).map_err(Into::into).and_then(|dir| {
-        let mut config = CacheConfig::new();
-        config.with_directory(dir);
-        Cache::new(config)
-    });
-    opened
-        .inspect_err(|error| {
-            tracing::warn!(
-                "cannot keep compiled plugins in {} ({error:#}): every start compiles them; \
-                 make it writable or set another cache-dir",
-                dir.display()
-            );
-        })
-        .ok()
-}
-
-/// The cache wants an absolute path of a directory that can be written to; it finds out late.
-fn absolute(dir: &Path) -> io::Result<std::path::PathBuf> {
-    fs::create_dir_all(dir)?;
-    dir.canonicalize()
 }

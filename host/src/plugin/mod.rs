@@ -6,6 +6,7 @@
 //! a step means.
 
 mod builtin;
+mod cache;
 mod component;
 mod conversation;
 mod error;

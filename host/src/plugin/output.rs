@@ -203,3 +203,43 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
         Cow::Borrowed(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stderr_of_a_call_becomes_one_line_without_the_hint() {
+        let mut output = Output::new(Arc::from("test"));
+        output.begin(Speaker::Plugin);
+        output.write(Stdio::Out, b"not this\n");
+        output.write(Stdio::Err, b"\nthread 'main' panicked at src/li");
+        output.write(Stdio::Err, b"b.rs:1:2:\nno \x1b[31mluck\n");
+        output.write(
+            Stdio::Err,
+            b"note: run with `RUST_BACKTRACE=1` to see\nand no end",
+        );
+        assert_eq!(
+            output.last_words(),
+            "thread 'main' panicked at src/lib.rs:1:2: no  [31mluck and no end"
+        );
+        assert_eq!(output.last_words(), "");
+    }
+
+    #[test]
+    fn last_words_are_of_this_call_and_bounded() {
+        let mut output = Output::new(Arc::from("test"));
+        output.write(Stdio::Err, b"before\n");
+        output.begin(Speaker::Plugin);
+        for _ in 0..100 {
+            output.write(Stdio::Err, &[b'x'; 2 * MAX_LINE]);
+            output.write(Stdio::Err, b"\n");
+        }
+        let words = output.last_words();
+        assert!(
+            words.starts_with('x') && words.len() <= 2 * MAX_LAST_WORDS,
+            "{}",
+            words.len()
+        );
+    }
+}

@@ -91,12 +91,12 @@ fn what_the_plugin_says_comes_back_and_the_connection_is_closed() {
 fn a_silent_upstream_ends_at_the_limit_and_is_no_fault() {
     run(async {
         let deed = json!({ "mode": "read", "hook": "probe" });
-        let care = conversations(deed, Duration::from_millis(50));
+        let care = conversations(deed, Duration::from_millis(500));
         let (near, mut far) = pair().await;
         let error = care.probe(near, Duration::ZERO).await.unwrap_err();
         assert_eq!(
             error,
-            "probe did not end within the conversation limit of 50ms"
+            "probe did not end within the conversation limit of 500ms"
         );
         assert!(is_closed(&mut far).await);
     });
@@ -130,12 +130,12 @@ fn an_endless_loop_neither_stalls_the_worker_nor_outlives_its_limit() {
 fn a_conversation_may_sleep_but_not_past_its_limit() {
     run(async {
         let deed = json!({ "mode": "sleep", "hook": "connect" });
-        let care = conversations(deed, Duration::from_millis(50));
+        let care = conversations(deed, Duration::from_millis(500));
         let (near, _far) = pair().await;
         let error = care.connect(near, &target()).await.unwrap_err();
         assert_eq!(
             error,
-            "connect did not end within the conversation limit of 50ms"
+            "connect did not end within the conversation limit of 500ms"
         );
     });
 }
