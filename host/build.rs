@@ -9,7 +9,7 @@ fn main() -> std::io::Result<()> {
     let redis = Path::new(&root).join("../target/plugins/redis.wasm");
     println!("cargo::rerun-if-changed={}", redis.display());
     let entry = if redis.is_file() {
-        format!("(\"redis\", include_bytes!({:?}).as_slice())", redis)
+        format!("(\"redis\", include_bytes!({redis:?}).as_slice())")
     } else {
         String::new()
     };

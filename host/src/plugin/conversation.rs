@@ -15,6 +15,7 @@ use wasmtime::component::Resource;
 
 use super::component::one_line;
 use super::fault::explain;
+use super::fault_log::FaultLog;
 use super::hooks::Fault;
 use super::load::Plugin;
 use super::metrics::{Hook, Shard};
@@ -41,13 +42,18 @@ pub struct Connection;
 pub struct Conversations {
     plugin: Arc<Plugin>,
     shard: Arc<Shard>,
+    fault_log: FaultLog,
 }
 
 impl Conversations {
     /// Starts nothing: each conversation makes its own instance.
     pub fn new(plugin: Arc<Plugin>) -> Self {
         let shard = plugin.metrics.shard();
-        Self { plugin, shard }
+        Self {
+            plugin,
+            shard,
+            fault_log: FaultLog::default(),
+        }
     }
 
     async fn converse<T>(
@@ -92,7 +98,7 @@ impl Conversations {
                 None => Err("the connection was lost in the conversation".to_owned()),
             },
             Ok(Err(message)) => Err(printable(&message).into_owned()),
-            Err(error) => Err(self.faulted(hook, explain(hook.name(), &error, store.data_mut()))),
+            Err(error) => Err(self.faulted(hook, &explain(hook.name(), &error, store.data_mut()))),
         }
     }
 
@@ -103,19 +109,13 @@ impl Conversations {
         if state.waiting {
             return format!("{name} did not end within the conversation limit of {limit:?}");
         }
-        self.faulted(hook, Fault::Deadline { hook: name, limit })
+        self.faulted(hook, &Fault::Deadline { hook: name, limit })
     }
 
-    fn faulted(&self, hook: Hook, fault: Fault) -> String {
-        self.shard.fault(hook, &fault);
+    fn faulted(&self, hook: Hook, fault: &Fault) -> String {
+        self.shard.fault(hook, fault);
         let plugin = &*self.plugin.name;
-        tracing::error!(
-            plugin,
-            hook = fault.hook(),
-            reason = fault.reason(),
-            sessions = 0,
-            "plugin fault ended a conversation: {fault}"
-        );
+        self.fault_log.write(plugin, fault, 0);
         format!("plugin {plugin}: {fault}")
     }
 
@@ -205,7 +205,8 @@ impl HostConnection for GuestState {
         _: Resource<Connection>,
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), IoError>> {
-        let write = async |stream: &mut TcpStream| stream.write_all(&bytes).await.map_err(failed);
+        let write =
+            async |stream: &mut TcpStream| stream.write_all(&bytes).await.map_err(|e| failed(&e));
         Ok(self.exchange(write).await)
     }
 
@@ -221,7 +222,7 @@ impl HostConnection for GuestState {
             let max = max.min(MAX_READ);
             let mut bytes = Vec::with_capacity(max as usize);
             let mut stream = stream.take(u64::from(max));
-            match stream.read_buf(&mut bytes).await.map_err(failed)? {
+            match stream.read_buf(&mut bytes).await.map_err(|e| failed(&e))? {
                 0 => Err(IoError::Closed),
                 _ => Ok(bytes),
             }
@@ -242,7 +243,10 @@ impl HostConnection for GuestState {
         let read = async |stream: &mut TcpStream| {
             let mut bytes = Vec::new();
             let mut stream = stream.take(u64::from(count));
-            stream.read_to_end(&mut bytes).await.map_err(failed)?;
+            stream
+                .read_to_end(&mut bytes)
+                .await
+                .map_err(|e| failed(&e))?;
             if bytes.len() < count as usize {
                 return Err(IoError::Closed);
             }
@@ -256,7 +260,7 @@ impl HostConnection for GuestState {
     }
 }
 
-fn failed(error: std::io::Error) -> IoError {
+fn failed(error: &std::io::Error) -> IoError {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     match error.kind() {
         BrokenPipe | ConnectionAborted | ConnectionReset => IoError::Closed,

@@ -57,15 +57,25 @@ pub(super) fn explain(
             MAX_STACK >> 10
         )
     } else {
-        printable(&one_line(&error.root_cause().to_string())).into_owned()
+        words(&error.root_cause().to_string())
     };
     if !last_words.is_empty() {
         message = format!("{last_words} ({message})");
+    } else if error.is::<Forbidden>() {
+        // The innermost function would be one of the adapter's.
     } else if let Some(function) = innermost(error) {
         message = format!("{message}, in {function}");
     }
     message.truncate(message.floor_char_boundary(MAX_MESSAGE));
     Fault::Trap { hook, message }
+}
+
+/// What wasmtime says, where that means something to a plugin's author.
+fn words(cause: &str) -> String {
+    if cause.contains("fuel allocated for hostcalls") {
+        return "handed too much data to the host in one call".to_owned();
+    }
+    printable(&one_line(cause)).into_owned()
 }
 
 /// The function that trapped, if the module still has its names.

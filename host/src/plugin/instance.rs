@@ -18,7 +18,7 @@ use super::fault::{check_choice, check_steps, explain};
 use super::hooks::{Fault, SessionHooks};
 use super::load::Plugin;
 use super::metrics::Hook;
-use super::output::printable;
+use super::output::{Speaker, printable};
 use super::state::{GuestState, begin};
 use super::worker::Worker;
 use crate::contract::session_hooks::GuestSession;
@@ -69,12 +69,12 @@ impl Instance {
         let time = plugin.setup_time();
         let name = Arc::clone(&plugin.name);
         let mut store = GuestState::for_sessions(&plugin.engine, name, &plugin.limits, time);
-        begin(&mut store, 0);
+        begin(&mut store, Speaker::Plugin);
         let exports = plugin
             .sessions
             .instantiate(&mut store)
             .map_err(|error| explain(hook, &error, store.data_mut()))?;
-        begin(&mut store, 0);
+        begin(&mut store, Speaker::Plugin);
         exports
             .leaseway_plugin_plugin_meta()
             .call_configure(&mut store, &plugin.config)
@@ -104,11 +104,10 @@ impl Instance {
     pub(super) fn end(&self, fault: &Fault) -> usize {
         *self.fault.borrow_mut() = Some(fault.clone());
         drop(self.live.take());
-        for waker in self.seats.borrow_mut().wakers.iter_mut() {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
-        }
+        let mut seats = self.seats.borrow_mut();
+        let wakers: Vec<Waker> = seats.wakers.iter_mut().filter_map(Option::take).collect();
+        drop(seats);
+        wakers.into_iter().for_each(Waker::wake);
         self.sessions()
     }
 
@@ -128,7 +127,6 @@ pub struct SessionHandle {
     /// None only while the constructor has not returned.
     resource: Option<ResourceAny>,
     seat: usize,
-    id: u64,
 }
 
 impl SessionHandle {
@@ -145,9 +143,10 @@ impl SessionHandle {
             instance,
             resource: None,
             seat,
-            id: info.id,
         };
         let resource = handle.enter(Hook::Construct, |live| {
+            let output = &mut live.store.data_mut().output;
+            output.seat(seat, info.id, &info.listener);
             let session = live.exports.leaseway_plugin_session_hooks().session();
             session.call_constructor(&mut live.store, info)
         })?;
@@ -167,7 +166,7 @@ impl SessionHandle {
         let Some(live) = slot.as_mut() else {
             return Err(self.instance.ended(hook));
         };
-        begin(&mut live.store, self.id);
+        begin(&mut live.store, Speaker::Session(self.seat));
         let started = self.worker.shard.call(hook).then(Instant::now);
         let answer = call(live);
         if let Some(started) = started {

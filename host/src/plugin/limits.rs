@@ -190,3 +190,59 @@ fn thread_time() -> Duration {
     let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
     Duration::new(seconds, nanos)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn memories_and_tables_count_together_until_the_limit() {
+        let mut limit = MemoryLimit::new(100 * TABLE_ENTRY);
+        assert!(limit.memory_growing(0, 800, None).unwrap());
+        assert!(limit.table_growing(0, 50, None).unwrap());
+        assert_eq!(limit.refused(), None);
+        assert!(!limit.table_growing(50, 51, None).unwrap());
+        assert_eq!(limit.refused(), Some(1600));
+        limit.forget();
+        assert_eq!(limit.refused(), None);
+    }
+
+    #[test]
+    fn growth_that_fails_is_given_back() {
+        let mut limit = MemoryLimit::new(1000);
+        assert!(limit.memory_growing(0, 1000, None).unwrap());
+        let error = wasmtime::Error::msg("no memory");
+        limit.memory_grow_failed(error).unwrap();
+        assert!(limit.memory_growing(0, 1000, None).unwrap());
+    }
+
+    #[test]
+    fn growth_past_the_modules_own_maximum_is_not_our_refusal() {
+        let mut limit = MemoryLimit::new(1000);
+        assert!(!limit.memory_growing(0, 200, Some(100)).unwrap());
+        assert_eq!(limit.refused(), None);
+        assert!(!limit.memory_growing(0, usize::MAX, None).unwrap());
+        assert_eq!(limit.refused(), Some(1000));
+    }
+
+    #[test]
+    fn a_call_that_was_kept_waiting_goes_on_and_one_that_computes_ends() {
+        let limit = Duration::from_millis(40);
+        let mut time = CallTime::new(limit);
+        assert_eq!(time.start(), 21);
+        assert!(matches!(time.elapsed(), Ok(UpdateDeadline::Continue(20))));
+        // The ticks went by, but this thread did nothing.
+        assert!(matches!(time.elapsed(), Ok(UpdateDeadline::Continue(_))));
+        let (began, used) = (Instant::now(), thread_time());
+        while thread_time() - used < limit / 2 {
+            assert!(began.elapsed() < Duration::from_secs(60));
+        }
+        let error = time.elapsed().map(drop).unwrap_err();
+        assert!(error.is::<Overrun>());
+        time.start();
+        assert!(time.elapsed().is_ok(), "the next call has its own time");
+    }
+}

@@ -3,23 +3,23 @@
 //! Reads the code, checks the contract, compiles, asks the plugin what it is and gives it its
 //! config on an instance that is thrown away. Called at start, never by a worker.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use prometheus_client::registry::Registry;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel};
+use wasmtime::{Cache, Config, Engine, OptLevel};
 
 use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
 use super::error::LoadError;
 use super::fault::explain;
 use super::limits::MAX_STACK;
 use super::metrics::{Hook, Metrics, PluginMetrics};
-use super::output::printable;
+use super::output::{Speaker, printable};
 use super::state::{GuestState, begin};
 use super::ticker::{Ticker, Ticking};
-use super::{builtin, sandbox};
+use super::{builtin, cache, sandbox};
 use crate::config::{ModuleSource, PluginConfig, PluginLimits};
 use crate::contract::conversation_side::ConversationInstancePre;
 use crate::contract::conversation_side::leaseway::plugin::connection;
@@ -40,6 +40,7 @@ const MAX_SECRET: usize = 64 << 10;
 /// The WebAssembly engine of the process: compiles plugins and keeps their time.
 pub struct Runtime {
     engine: Engine,
+    cache: Option<Cache>,
     ticker: Arc<Ticker>,
     metrics: Metrics,
 }
@@ -83,6 +84,7 @@ impl Runtime {
     /// Starts the engine. Compiled code is kept in `cache_dir`, so that the next start need not
     /// compile; a directory that cannot be used is a warning, and each start compiles.
     pub fn new(cache_dir: Option<&Path>) -> Result<Self, LoadError> {
+        let cache = cache_dir.and_then(cache::open);
         let mut config = Config::new();
         config
             .wasm_component_model(true)
@@ -90,12 +92,13 @@ impl Runtime {
             .cranelift_opt_level(OptLevel::Speed)
             .max_wasm_stack(MAX_STACK)
             .async_stack_size(CONVERSATION_STACK)
-            .cache(cache_dir.and_then(open_cache));
+            .cache(cache.clone());
         let engine = Engine::new(&config).map_err(|e| LoadError::Engine(format!("{e:#}")))?;
         let ticker = Ticker::new(engine.clone())
             .map_err(|e| LoadError::Engine(format!("no thread: {e}")))?;
         Ok(Self {
             engine,
+            cache,
             ticker,
             metrics: Metrics::default(),
         })
@@ -122,8 +125,17 @@ impl Runtime {
             plugin: &config.name,
             module: &module,
         };
+        let hits = self.cache_hits();
         let checked = prepare(&self.engine, bytes, origin)?;
-        self.finish(&checked, config, origin).map(Arc::new)
+        let plugin = self.finish(&checked, config, origin)?;
+        tracing::debug!(
+            plugin = config.name,
+            module,
+            version = plugin.info.version,
+            compiled = self.cache_hits() == hits,
+            "plugin loaded"
+        );
+        Ok(Arc::new(plugin))
     }
 
     /// Looks into a file: loads it and asks it what it is, without a config.
@@ -155,6 +167,11 @@ impl Runtime {
             component_bytes: checked.component_bytes,
             compiled_bytes: (image.end as usize).saturating_sub(image.start as usize),
         })
+    }
+
+    /// How often compiled code was found in the cache.
+    pub(super) fn cache_hits(&self) -> usize {
+        self.cache.as_ref().map_or(0, Cache::cache_hits)
     }
 
     /// Adds the metrics of all plugins, those that are loaded later included. Their names are
@@ -269,7 +286,7 @@ impl<'a> Setup<'a> {
     ) -> Result<Self, LoadError> {
         let name = Arc::from(origin.plugin);
         let mut store = GuestState::for_sessions(engine, name, limits, setup_time(limits));
-        begin(&mut store, 0);
+        begin(&mut store, Speaker::Plugin);
         match sessions.instantiate(&mut store) {
             Ok(instance) => Ok(Self {
                 store,
@@ -281,14 +298,14 @@ impl<'a> Setup<'a> {
     }
 
     fn describe(&mut self) -> Result<PluginInfo, LoadError> {
-        begin(&mut self.store, 0);
+        begin(&mut self.store, Speaker::Plugin);
         let meta = self.instance.leaseway_plugin_plugin_meta();
         let answer = meta.call_describe(&mut self.store);
         answer.map_err(|error| fault(self.origin, Hook::Describe, &error, &mut self.store))
     }
 
     fn configure(&mut self, json: &str) -> Result<Settings, LoadError> {
-        begin(&mut self.store, 0);
+        begin(&mut self.store, Speaker::Plugin);
         let meta = self.instance.leaseway_plugin_plugin_meta();
         let answer = meta.call_configure(&mut self.store, json);
         let answer =
@@ -343,27 +360,4 @@ fn read_file(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
         path: path.to_owned(),
         source,
     })
-}
-
-fn open_cache(dir: &Path) -> Option<Cache> {
-    let opened = absolute(dir).map_err(Into::into).and_then(|dir| {
-        let mut config = CacheConfig::new();
-        config.with_directory(dir);
-        Cache::new(config)
-    });
-    opened
-        .inspect_err(|error| {
-            tracing::warn!(
-                "cannot keep compiled plugins in {} ({error:#}): every start compiles them; \
-                 make it writable or set another cache-dir",
-                dir.display()
-            );
-        })
-        .ok()
-}
-
-/// The cache wants an absolute path of a directory that can be written to; it finds out late.
-fn absolute(dir: &Path) -> io::Result<std::path::PathBuf> {
-    fs::create_dir_all(dir)?;
-    dir.canonicalize()
 }

@@ -89,7 +89,8 @@ pub(super) struct Shard {
 impl Shard {
     /// Counts a call; true if it is one of those to be timed.
     pub(super) fn call(&self, hook: Hook) -> bool {
-        self.calls[hook as usize].fetch_add(1, Relaxed) % TIMED_EVERY == 0
+        let before = self.calls[hook as usize].fetch_add(1, Relaxed);
+        before.is_multiple_of(TIMED_EVERY)
     }
 
     /// The time of a call that [`Shard::call`] wanted timed.

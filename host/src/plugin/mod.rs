@@ -6,10 +6,12 @@
 //! a step means.
 
 mod builtin;
+mod cache;
 mod component;
 mod conversation;
 mod error;
 mod fault;
+mod fault_log;
 mod hooks;
 mod instance;
 mod limits;
@@ -21,8 +23,13 @@ mod state;
 mod ticker;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use component::ModuleKind;
-pub use conversation::{Connection, Conversations};
+#[doc(hidden)]
+pub use conversation::Connection;
+pub use conversation::Conversations;
 pub use error::LoadError;
 pub use hooks::{Fault, SessionHooks, end_reason_name};
 pub use instance::SessionHandle;

@@ -27,12 +27,22 @@ pub(super) enum Stdio {
     Err,
 }
 
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaker {
+    /// The plugin, outside of any session.
+    Plugin,
+    /// The session on this seat of the instance.
+    Session(usize),
+}
+
 /// The voice of one instance.
 #[derive(Debug)]
 pub(super) struct Output {
     plugin: Arc<str>,
-    /// The session whose hook runs; 0 outside of one.
-    session: u64,
+    speaker: Speaker,
+    /// Session and listener, by seat.
+    seats: Vec<(u64, String)>,
     window: Instant,
     lines: u32,
     /// Begun and not ended lines of stdout and stderr.
@@ -45,7 +55,8 @@ impl Output {
     pub(super) fn new(plugin: Arc<str>) -> Self {
         Self {
             plugin,
-            session: 0,
+            speaker: Speaker::Plugin,
+            seats: Vec::new(),
             window: Instant::now(),
             lines: 0,
             partial: [Vec::new(), Vec::new()],
@@ -53,9 +64,20 @@ impl Output {
         }
     }
 
-    /// A call begins, of this session, or of none with 0.
-    pub(super) fn begin(&mut self, session: u64) {
-        self.session = session;
+    /// A session takes a seat of the instance.
+    pub(super) fn seat(&mut self, seat: usize, session: u64, listener: &str) {
+        if self.seats.len() <= seat {
+            self.seats.resize_with(seat + 1, Default::default);
+        }
+        let (known, name) = &mut self.seats[seat];
+        *known = session;
+        name.clear();
+        name.push_str(listener);
+    }
+
+    /// A call begins.
+    pub(super) fn begin(&mut self, speaker: Speaker) {
+        self.speaker = speaker;
         self.last_words.clear();
     }
 
@@ -104,11 +126,18 @@ impl Output {
             return;
         }
         let message = printable(&message[..message.floor_char_boundary(MAX_LINE)]);
-        let (plugin, session) = (&*self.plugin, (self.session != 0).then_some(self.session));
+        let plugin = &*self.plugin;
+        let (session, listener) = match self.speaker {
+            Speaker::Plugin => (None, None),
+            Speaker::Session(seat) => {
+                let seat = self.seats.get(seat);
+                (seat.map(|(id, _)| *id), seat.map(|(_, name)| name.as_str()))
+            }
+        };
         macro_rules! event {
             ($level:ident) => {
                 tracing::event!(
-                    target: "leaseway::plugin", tracing::Level::$level, plugin, session, "{message}"
+                    target: "leaseway::plugin", tracing::Level::$level, plugin, listener, session, "{message}"
                 )
             };
         }
@@ -172,5 +201,45 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
         Cow::Owned(text.replace(char::is_control, " "))
     } else {
         Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stderr_of_a_call_becomes_one_line_without_the_hint() {
+        let mut output = Output::new(Arc::from("test"));
+        output.begin(Speaker::Plugin);
+        output.write(Stdio::Out, b"not this\n");
+        output.write(Stdio::Err, b"\nthread 'main' panicked at src/li");
+        output.write(Stdio::Err, b"b.rs:1:2:\nno \x1b[31mluck\n");
+        output.write(
+            Stdio::Err,
+            b"note: run with `RUST_BACKTRACE=1` to see\nand no end",
+        );
+        assert_eq!(
+            output.last_words(),
+            "thread 'main' panicked at src/lib.rs:1:2: no  [31mluck and no end"
+        );
+        assert_eq!(output.last_words(), "");
+    }
+
+    #[test]
+    fn last_words_are_of_this_call_and_bounded() {
+        let mut output = Output::new(Arc::from("test"));
+        output.write(Stdio::Err, b"before\n");
+        output.begin(Speaker::Plugin);
+        for _ in 0..100 {
+            output.write(Stdio::Err, &[b'x'; 2 * MAX_LINE]);
+            output.write(Stdio::Err, b"\n");
+        }
+        let words = output.last_words();
+        assert!(
+            words.starts_with('x') && words.len() <= 2 * MAX_LAST_WORDS,
+            "{}",
+            words.len()
+        );
     }
 }

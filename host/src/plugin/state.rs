@@ -9,7 +9,7 @@ use wasmtime::{Engine, Store};
 use crate::config::PluginLimits;
 
 use super::limits::{CallTime, MIN_COPY, MemoryLimit};
-use super::output::Output;
+use super::output::{Output, Speaker};
 use super::sandbox::Wasi;
 
 /// The data of a store: one per instance, of either kind.
@@ -73,10 +73,10 @@ impl GuestState {
 }
 
 /// Starts the clock and forgets the last call. Before every synchronous call into the guest.
-pub(super) fn begin(store: &mut Store<GuestState>, session: u64) {
+pub(super) fn begin(store: &mut Store<GuestState>, speaker: Speaker) {
     let state = store.data_mut();
     state.memory.forget();
-    state.output.begin(session);
+    state.output.begin(speaker);
     let ticks = state.time.start();
     store.set_epoch_deadline(ticks);
 }

@@ -4,20 +4,17 @@
 //! sessions is kept for the next, further ones are dropped. No locks: all of it belongs to the
 //! thread that made it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
+use super::fault_log::FaultLog;
 use super::hooks::Fault;
 use super::instance::{Instance, SessionHandle};
 use super::load::Plugin;
 use super::metrics::{Hook, Shard};
 use crate::contract::SessionInfo;
-
-/// A plugin whose instances fault over and over gets new ones, but not a log line for each.
-const FAULT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A plugin on one worker. Cheap to clone; not to be sent to another thread.
 #[derive(Clone)]
@@ -29,8 +26,7 @@ pub(super) struct Worker {
     pub(super) plugin: Arc<Plugin>,
     pub(super) shard: Arc<Shard>,
     instances: RefCell<Vec<Rc<Instance>>>,
-    fault_logged: Cell<Option<Instant>>,
-    faults_unlogged: Cell<u64>,
+    fault_log: FaultLog,
 }
 
 impl WorkerPlugin {
@@ -42,8 +38,7 @@ impl WorkerPlugin {
                 plugin,
                 shard,
                 instances: RefCell::default(),
-                fault_logged: Cell::new(None),
-                faults_unlogged: Cell::new(0),
+                fault_log: FaultLog::default(),
             }),
         }
     }
@@ -122,21 +117,7 @@ impl Worker {
 
     fn report(&self, hook: Hook, fault: &Fault, sessions: usize) {
         self.shard.fault(hook, fault);
-        let recent = |when: Instant| when.elapsed() < FAULT_LOG_INTERVAL;
-        if self.fault_logged.get().is_some_and(recent) {
-            self.faults_unlogged.set(self.faults_unlogged.get() + 1);
-            return;
-        }
-        self.fault_logged.set(Some(Instant::now()));
-        let unlogged = self.faults_unlogged.take();
-        tracing::error!(
-            plugin = &*self.plugin.name,
-            hook = fault.hook(),
-            reason = fault.reason(),
-            sessions,
-            unlogged,
-            "plugin fault ended {sessions} sessions: {fault}"
-        );
+        self.fault_log.write(&self.plugin.name, fault, sessions);
     }
 }
 

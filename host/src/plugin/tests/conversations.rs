@@ -1,0 +1,190 @@
+//! Conversations over real sockets: what they get, when they end, and who goes on meanwhile.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::plugin::Conversations;
+use crate::pool::Caretaker;
+
+/// Guards against hanging; nothing that passes comes near it.
+const GUARD: Duration = Duration::from_secs(30);
+
+fn conversations(deed: Value, limit: Duration) -> Conversations {
+    let limits = PluginLimits {
+        conversation: limit,
+        ..PluginLimits::default()
+    };
+    Conversations::new(load_with(deed, limits))
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(async { tokio::time::timeout(GUARD, test).await })
+        .unwrap();
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+async fn is_closed(far: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    // A reset is as closed as an end.
+    far.read_to_end(&mut rest).await.is_err() || rest.is_empty()
+}
+
+#[test]
+fn a_probe_exchanges_bytes_and_gives_the_connection_back() {
+    run(async {
+        let care = conversations(json!({}), GUARD);
+        assert!(care.has_probe() && care.has_connect() && care.has_reset());
+        let (near, mut far) = pair().await;
+        let server = async {
+            let mut ping = [0; 6];
+            far.read_exact(&mut ping).await.unwrap();
+            assert_eq!(&ping, b"PING\r\n");
+            // In two pieces, so that read-exact has to wait for the second.
+            far.write_all(b"+PO").await.unwrap();
+            tokio::task::yield_now().await;
+            far.write_all(b"NG\r\n").await.unwrap();
+        };
+        let (probed, ()) = tokio::join!(care.probe(near, Duration::ZERO), server);
+        let (near, ()) = probed.unwrap();
+        let (mut near, tag) = care.connect(near, &target()).await.unwrap();
+        assert_eq!(tag, b"tag");
+        near.write_all(b"still open").await.unwrap();
+        let mut still = [0; 10];
+        far.read_exact(&mut still).await.unwrap();
+    });
+}
+
+#[test]
+fn what_the_plugin_says_comes_back_and_the_connection_is_closed() {
+    run(async {
+        let care = conversations(json!({}), GUARD);
+        let (near, mut far) = pair().await;
+        far.write_all(b"-NOPE\n\n").await.unwrap();
+        let error = care.probe(near, Duration::ZERO).await.unwrap_err();
+        assert_eq!(error, "not a PONG: -NOPE\\n\\n");
+        let mut ping = [0; 6];
+        far.read_exact(&mut ping).await.unwrap();
+        assert!(is_closed(&mut far).await);
+
+        let (near, far) = pair().await;
+        drop(far);
+        let error = care.probe(near, Duration::ZERO).await.unwrap_err();
+        assert!(error.contains("Closed"), "{error}");
+    });
+}
+
+#[test]
+fn a_silent_upstream_ends_at_the_limit_and_is_no_fault() {
+    run(async {
+        let deed = json!({ "mode": "read", "hook": "probe" });
+        let care = conversations(deed, Duration::from_millis(500));
+        let (near, mut far) = pair().await;
+        let error = care.probe(near, Duration::ZERO).await.unwrap_err();
+        assert_eq!(
+            error,
+            "probe did not end within the conversation limit of 500ms"
+        );
+        assert!(is_closed(&mut far).await);
+    });
+}
+
+#[test]
+fn an_endless_loop_neither_stalls_the_worker_nor_outlives_its_limit() {
+    run(async {
+        let deed = json!({ "mode": "loop", "hook": "reset" });
+        let care = conversations(deed, Duration::from_millis(100));
+        let (near, mut far) = pair().await;
+        let target = target();
+        let mut turns = 0;
+        let others = async {
+            loop {
+                turns += 1;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let error = tokio::select! {
+            ended = care.reset(near, &target) => ended.unwrap_err(),
+            () = others => unreachable!(),
+        };
+        assert_eq!(error, "plugin hostile: reset ran past its limit of 100ms");
+        assert!(turns > 1, "other tasks had {turns} turns");
+        assert!(is_closed(&mut far).await);
+    });
+}
+
+#[test]
+fn a_conversation_may_sleep_but_not_past_its_limit() {
+    run(async {
+        let deed = json!({ "mode": "sleep", "hook": "connect" });
+        let care = conversations(deed, Duration::from_millis(500));
+        let (near, _far) = pair().await;
+        let error = care.connect(near, &target()).await.unwrap_err();
+        assert_eq!(
+            error,
+            "connect did not end within the conversation limit of 500ms"
+        );
+    });
+}
+
+#[test]
+fn faults_are_told_with_plugin_and_hook() {
+    run(async {
+        for (mode, expected) in [
+            ("trap", "as the config says"),
+            ("memory", "memory limit of 16777216 bytes"),
+            ("exit", "called exit"),
+        ] {
+            let care = conversations(json!({ "mode": mode, "hook": "connect" }), GUARD);
+            let (near, mut far) = pair().await;
+            let error = care.connect(near, &target()).await.unwrap_err();
+            assert!(error.starts_with("plugin hostile: "), "{error}");
+            assert!(
+                error.contains("connect") && error.contains(expected),
+                "{error}"
+            );
+            assert!(is_closed(&mut far).await);
+        }
+    });
+}
+
+#[test]
+fn more_than_a_mebibyte_cannot_be_read_at_once() {
+    run(async {
+        let deed = json!({ "mode": "read-exact", "hook": "connect", "count": (1 << 20) + 1 });
+        let care = conversations(deed, GUARD);
+        let (near, _far) = pair().await;
+        let error = care.connect(near, &target()).await.unwrap_err();
+        assert!(
+            error.contains("read-exact of 1048577 bytes, at most 1048576"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_conversation_that_is_given_up_closes_its_connection() {
+    run(async {
+        let deed = json!({ "mode": "read", "hook": "probe" });
+        let care = conversations(deed, GUARD);
+        let (near, mut far) = pair().await;
+        let mut probe = care.probe(near, Duration::ZERO);
+        let polled = futures_util::poll!(&mut probe);
+        assert!(polled.is_pending());
+        drop(probe);
+        assert!(is_closed(&mut far).await);
+    });
+}

@@ -1,0 +1,103 @@
+//! The runtime against a plugin that misbehaves on purpose (`tests/fixtures/hostile`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod containment;
+mod conversations;
+mod loading;
+mod sandboxing;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Value, json};
+
+use super::{Fault, Plugin, Runtime, SessionHandle, WorkerPlugin};
+use crate::config::{ModuleSource, PluginConfig, PluginLimits};
+use crate::contract::{SessionInfo, Target};
+
+/// The fixture: from `LEASEWAY_PLUGINS` if that is set, else built here, once.
+fn hostile() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| match std::env::var_os("LEASEWAY_PLUGINS") {
+        Some(dir) => Path::new(&dir).join("hostile.wasm"),
+        None => build(),
+    })
+}
+
+fn build() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let target = target.join("wasm");
+    let status = Command::new(env!("CARGO"))
+        .current_dir(&root)
+        .args(["build", "--release", "--quiet", "--target", "wasm32-wasip1"])
+        .args(["--package", "leaseway-hostile"])
+        .env("CARGO_TARGET_DIR", &target)
+        .status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "cannot build tests/fixtures/hostile; `rustup target add wasm32-wasip1`, or set \
+         LEASEWAY_PLUGINS to a folder with hostile.wasm"
+    );
+    target.join("wasm32-wasip1/release/leaseway_hostile.wasm")
+}
+
+fn config(config: Value) -> PluginConfig {
+    PluginConfig {
+        name: "hostile".to_owned(),
+        module: ModuleSource::File(hostile().to_owned()),
+        config,
+        limits: PluginLimits::default(),
+    }
+}
+
+fn load(deed: Value) -> Arc<Plugin> {
+    load_with(deed, PluginLimits::default())
+}
+
+fn load_with(deed: Value, limits: PluginLimits) -> Arc<Plugin> {
+    let config = PluginConfig {
+        limits,
+        ..config(deed)
+    };
+    Runtime::new(None).unwrap().load(&config).unwrap()
+}
+
+fn worker(deed: Value) -> WorkerPlugin {
+    WorkerPlugin::new(load(deed))
+}
+
+fn info(id: u64) -> SessionInfo {
+    SessionInfo {
+        id,
+        listener: "test".to_owned(),
+        client_address: "127.0.0.1:2".to_owned(),
+        local_address: "127.0.0.1:1".to_owned(),
+    }
+}
+
+fn open(worker: &WorkerPlugin, id: u64) -> SessionHandle {
+    worker.open(&info(id)).unwrap()
+}
+
+fn message(fault: &Fault) -> String {
+    let text = fault.to_string();
+    assert!(!text.contains('\n'), "more than one line: {text}");
+    text
+}
+
+fn target() -> Target {
+    Target {
+        group: None,
+        endpoint: None,
+        identity: "test".to_owned(),
+        secret: Vec::new(),
+        affinity: None,
+    }
+}
+
+fn deed(mode: &str) -> Value {
+    json!({ "mode": mode, "trigger": "now" })
+}

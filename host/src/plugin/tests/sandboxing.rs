@@ -1,0 +1,143 @@
+//! A plugin that reaches for what it must not have finds nothing, and the host goes on.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::contract::{Side, Step};
+use crate::plugin::SessionHooks;
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn logged(run: impl FnOnce()) -> String {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, run);
+    log.text()
+}
+
+/// Session hooks run inside of a runtime, where nothing may block.
+fn in_runtime<R>(run: impl FnOnce() -> R) -> R {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { run() })
+}
+
+#[test]
+fn a_plugin_finds_clocks_and_random_numbers_and_nothing_else() {
+    let log = logged(|| {
+        in_runtime(|| {
+            let worker = worker(deed("look"));
+            let mut session = open(&worker, 7);
+            let steps = session.on_data(Side::Client, b"now").unwrap();
+            let [Step::Send((Side::Client, report))] = &steps[..] else {
+                panic!("{steps:?}");
+            };
+            assert_eq!(
+                String::from_utf8_lossy(report),
+                "env 0, args 0, cwd false, root false, read false, write false, stdin 0, \
+                 connect false, bind false, clock true, random true"
+            );
+        });
+    });
+    let line = log.lines().find(|line| line.contains("a line on stdout"));
+    let line = line.unwrap_or_else(|| panic!("stdout is not in the log:\n{log}"));
+    for part in ["session=7", r#"listener="test""#, r#"plugin="hostile""#] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+}
+
+#[test]
+fn a_hook_that_sleeps_is_ended_and_says_why() {
+    in_runtime(|| {
+        let worker = worker(deed("sleep"));
+        let fault = open(&worker, 1).on_data(Side::Client, b"now").unwrap_err();
+        assert_eq!(
+            message(&fault),
+            "trap in on-data: wanted to sleep: session hooks must not wait"
+        );
+        assert!(open(&worker, 2).on_data(Side::Client, b"x").is_ok());
+    });
+}
+
+#[test]
+fn exit_ends_the_instance_and_not_the_host() {
+    let worker = worker(deed("exit"));
+    let fault = open(&worker, 1).on_data(Side::Client, b"now").unwrap_err();
+    assert_eq!(message(&fault), "trap in on-data: called exit with code 1");
+}
+
+#[test]
+fn a_chatterbox_is_cut_off_and_forges_no_lines() {
+    let chatter = json!({ "mode": "chatter", "trigger": "now", "count": 1000 });
+    let log = logged(|| {
+        let worker = worker(chatter);
+        open(&worker, 1).on_data(Side::Client, b"now").unwrap();
+    });
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("chatterbox"))
+        .count();
+    assert!((100..1000).contains(&lines), "{lines} lines");
+    assert!(log.lines().all(|line| !line.starts_with("forged")), "{log}");
+}
+
+#[test]
+fn a_fault_is_logged_with_plugin_hook_reason_and_sessions() {
+    let log = logged(|| {
+        let worker = worker(deed("trap"));
+        let (mut session, _sibling) = (open(&worker, 1), open(&worker, 2));
+        session.on_data(Side::Client, b"now").unwrap_err();
+    });
+    let line = log
+        .lines()
+        .find(|line| line.contains("plugin fault"))
+        .unwrap();
+    for part in [
+        r#"plugin="hostile""#,
+        r#"hook="on-data""#,
+        r#"reason="trap""#,
+        "sessions=2",
+    ] {
+        assert!(line.contains(part), "no {part} in {line}");
+    }
+}
