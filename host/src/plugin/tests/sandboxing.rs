@@ -1,31 +1,23 @@
 //! A plugin that reaches for what it must not have finds nothing, and the host goes on.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
-
-use tracing_subscriber::fmt::MakeWriter;
+use std::sync::Once;
 
 use super::*;
 use crate::contract::{Side, Step};
 use crate::plugin::SessionHooks;
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Writes to the log of the thread that logs, which is the one of the test.
+struct Log;
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -34,23 +26,21 @@ impl Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
+/// What is logged meanwhile. By one subscriber for all threads: of one that a single thread has,
+/// a line that another thread reaches first does not learn.
 fn logged(run: impl FnOnce()) -> String {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, run);
-    log.text()
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(|| Log)
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).expect("the only global one");
+    });
+    LOG.take();
+    run();
+    String::from_utf8_lossy(&LOG.take()).into_owned()
 }
 
 /// Session hooks run inside of a runtime, where nothing may block.
