@@ -6,13 +6,13 @@
 #![deny(unsafe_code)]
 
 pub mod config;
-pub mod listener;
-pub mod worker;
-pub mod session;
-pub mod plugin;
-pub mod lease;
-pub mod pool;
-pub mod upstream;
-pub mod copy;
 pub mod contract;
+pub mod copy;
 pub mod kernel;
+pub mod lease;
+pub mod listener;
+pub mod plugin;
+pub mod pool;
+pub mod session;
+pub mod upstream;
+pub mod worker;

@@ -35,7 +35,10 @@ pub fn borrow(
     let Some(endpoint) = pools.chooser.borrow_mut().choose(group, target, &[]) else {
         return Leasing::Ready(Err(no_endpoint(group, target)));
     };
-    let key = Key { caretaker: caretaker.name(), identity: &target.identity };
+    let key = Key {
+        caretaker: caretaker.name(),
+        identity: &target.identity,
+    };
     if !fresh && let Some(connection) = pools.take_idle(group, &endpoint, key) {
         return Leasing::Ready(Ok(Lease::new(Rc::clone(pools), connection)));
     }
@@ -108,8 +111,13 @@ impl Request {
     /// A connection of the endpoint, or room for one, waiting in line if there is neither.
     async fn room(&self, endpoint: &Arc<Endpoint>, deadline: Instant) -> Result<Grant, LeaseError> {
         let pools = &self.pools;
-        let key = Key { caretaker: self.caretaker.name(), identity: &self.target.identity };
-        if !self.fresh && let Some(connection) = pools.take_idle(&self.group, endpoint, key) {
+        let key = Key {
+            caretaker: self.caretaker.name(),
+            identity: &self.target.identity,
+        };
+        if !self.fresh
+            && let Some(connection) = pools.take_idle(&self.group, endpoint, key)
+        {
             return Ok(Grant::Connection(Box::new(connection)));
         }
         // Whoever waits already goes first.
@@ -159,6 +167,9 @@ impl Request {
 fn no_endpoint(group: &Group, target: &Target) -> LeaseError {
     LeaseError::NoEndpoint(match &target.endpoint {
         Some(endpoint) => format!("upstream group {} has no endpoint {endpoint}", group.name()),
-        None => format!("upstream group {} has no endpoint: no name of it resolves", group.name()),
+        None => format!(
+            "upstream group {} has no endpoint: no name of it resolves",
+            group.name()
+        ),
     })
 }

@@ -30,8 +30,16 @@ impl Lease {
         } else {
             endpoint.counters.leases_fresh.inc();
         }
-        let ending = Ending { endpoint: Arc::clone(endpoint), pools, settled: false };
-        Self { connection, ending, written: 0 }
+        let ending = Ending {
+            endpoint: Arc::clone(endpoint),
+            pools,
+            settled: false,
+        };
+        Self {
+            connection,
+            ending,
+            written: 0,
+        }
     }
 
     /// The connection's bytes.
@@ -76,7 +84,11 @@ impl Lease {
 
     /// Ends the lease. `clean`: the host, too, finds nothing wrong with the connection.
     pub fn release(self, disposition: Disposition, clean: bool) {
-        let Self { connection, mut ending, .. } = self;
+        let Self {
+            connection,
+            mut ending,
+            ..
+        } = self;
         ending.settled = true;
         let pools = Rc::clone(&ending.pools);
         match disposition {

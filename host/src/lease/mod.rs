@@ -6,3 +6,6 @@ mod guard;
 
 pub use borrow::{Leasing, borrow};
 pub use guard::Lease;
+
+#[cfg(test)]
+mod tests;

@@ -54,7 +54,11 @@ pub fn bind(
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
@@ -65,7 +69,9 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 fn mend(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "stop what listens there, or choose another port in `bind`",
-        io::ErrorKind::PermissionDenied => "choose a port above 1023, or grant CAP_NET_BIND_SERVICE",
+        io::ErrorKind::PermissionDenied => {
+            "choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
+        }
         io::ErrorKind::AddrNotAvailable => "choose an address of this machine in `bind`",
         _ => "check `bind`",
     }

@@ -78,7 +78,15 @@ impl Connection {
     /// # Errors
     /// The runtime does not let go of it; it is closed then.
     pub fn pack(self) -> io::Result<Parcel> {
-        let Self { stream, tag, target, caretaker, expires, uses, permit } = self;
+        let Self {
+            stream,
+            tag,
+            target,
+            caretaker,
+            expires,
+            uses,
+            permit,
+        } = self;
         Ok(Parcel {
             stream: stream.into_std()?,
             tag,
@@ -124,8 +132,24 @@ impl Parcel {
     /// # Errors
     /// The runtime does not take it; it is closed then.
     pub fn unpack(self, caretaker: Rc<dyn Caretaker>) -> io::Result<Connection> {
-        let Self { stream, tag, target, expires, uses, permit, .. } = self;
+        let Self {
+            stream,
+            tag,
+            target,
+            expires,
+            uses,
+            permit,
+            ..
+        } = self;
         let stream = TcpStream::from_std(stream)?;
-        Ok(Connection { stream, tag, target, caretaker, expires, uses, permit })
+        Ok(Connection {
+            stream,
+            tag,
+            target,
+            caretaker,
+            expires,
+            uses,
+            permit,
+        })
     }
 }

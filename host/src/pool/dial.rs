@@ -35,7 +35,9 @@ impl Pools {
         let stream = match timeout(limit, TcpStream::connect(endpoint.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return Err(LeaseError::ConnectFailed(format!("cannot connect to {name}: {error}")));
+                return Err(LeaseError::ConnectFailed(format!(
+                    "cannot connect to {name}: {error}"
+                )));
             }
             Err(_) => {
                 return Err(LeaseError::ConnectTimeout(format!(
@@ -46,7 +48,9 @@ impl Pools {
         endpoint.counters.opened.inc();
         // Both are improvements that a connection works without.
         let _ = stream.set_nodelay(true);
-        let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let (stream, tag) = if caretaker.has_connect() {
             match caretaker.connect(stream, target).await {

@@ -22,10 +22,16 @@ pub(super) async fn watch(
     endpoint: Arc<Endpoint>,
     caretaker: Rc<dyn Caretaker>,
 ) {
-    let Some(config) = group.config().probe.clone() else { return };
+    let Some(config) = group.config().probe.clone() else {
+        return;
+    };
     loop {
         let doubtful = endpoint.is_failing() || endpoint.health() == Health::Ejected;
-        let wait = if doubtful { config.timeout.min(config.interval) } else { config.interval };
+        let wait = if doubtful {
+            config.timeout.min(config.interval)
+        } else {
+            config.interval
+        };
         tokio::time::sleep(wait).await;
         let Some(pools) = pools.upgrade() else { return };
         if pools.is_draining() || endpoint.health() == Health::Gone {
@@ -34,7 +40,10 @@ pub(super) async fn watch(
         let check = check(&pools, &group, &endpoint, &caretaker, wait);
         let result = timeout(config.timeout, check).await.unwrap_or_else(|_| {
             endpoint.counters.probes_bad.inc();
-            Err(format!("no answer within probe timeout = {:?}", config.timeout))
+            Err(format!(
+                "no answer within probe timeout = {:?}",
+                config.timeout
+            ))
         });
         match result {
             Ok(()) => {
@@ -61,7 +70,10 @@ async fn check(
     window: Duration,
 ) -> Result<(), String> {
     let target = caretaker.default_target();
-    let key = Key { caretaker: caretaker.name(), identity: &target.identity };
+    let key = Key {
+        caretaker: caretaker.name(),
+        identity: &target.identity,
+    };
     if caretaker.has_probe()
         && let Some(connection) = pools.take_idle(group, endpoint, key)
     {

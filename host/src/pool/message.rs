@@ -1,7 +1,7 @@
 //! What the pools of different workers tell each other.
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use std::sync::Arc;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::connection::Parcel;
 use super::shelf::OwnedKey;
@@ -12,7 +12,11 @@ pub(super) enum Message {
     /// There is room to open a connection to this endpoint, and you have waited longest.
     Room(usize),
     /// A worker waits for a connection that you may have idle.
-    Wanted { endpoint: usize, key: OwnedKey, worker: usize },
+    Wanted {
+        endpoint: usize,
+        key: OwnedKey,
+        worker: usize,
+    },
     /// Here is a connection for you.
     Here(Box<Parcel>),
     /// This endpoint has been ejected: close what is idle, send who waits elsewhere.
@@ -47,7 +51,11 @@ impl PoolsParts {
         inboxes
             .into_iter()
             .enumerate()
-            .map(|(worker, inbox)| Self { worker, mailboxes: Arc::clone(&mailboxes), inbox })
+            .map(|(worker, inbox)| Self {
+                worker,
+                mailboxes: Arc::clone(&mailboxes),
+                inbox,
+            })
             .collect()
     }
 }

@@ -53,7 +53,11 @@ impl Pools {
     /// Starts the pools of this worker, their mailbox and their upkeep. Must be called within the
     /// worker's `LocalSet`.
     pub fn start(parts: PoolsParts) -> Rc<Self> {
-        let PoolsParts { worker, mailboxes, mut inbox } = parts;
+        let PoolsParts {
+            worker,
+            mailboxes,
+            mut inbox,
+        } = parts;
         let pools = Rc::new(Self {
             worker,
             workers: mailboxes.len(),
@@ -80,7 +84,10 @@ impl Pools {
     /// The first caretaker that can probe stays.
     pub fn look_after(&self, group: &Arc<Group>, caretaker: &Rc<dyn Caretaker>) {
         let mut caretakers = self.caretakers.borrow_mut();
-        if !caretakers.iter().any(|known| known.name() == caretaker.name()) {
+        if !caretakers
+            .iter()
+            .any(|known| known.name() == caretaker.name())
+        {
             caretakers.push(Rc::clone(caretaker));
         }
         let mut wards = self.wards.borrow_mut();
@@ -227,10 +234,14 @@ impl Pools {
                 }
                 let permit = place.endpoint.try_permit()?;
                 let waiter = place.shelf.head()?;
-                place.endpoint.show_waiting(self.worker, place.shelf.head_since());
+                place
+                    .endpoint
+                    .show_waiting(self.worker, place.shelf.head_since());
                 Some((waiter, permit))
             });
-            let Some(Some((waiter, permit))) = granted else { return };
+            let Some(Some((waiter, permit))) = granted else {
+                return;
+            };
             drop(waiter.to.grant(Grant::Room(permit)));
         }
     }
@@ -242,9 +253,15 @@ impl Pools {
             let others: Vec<usize> = place.endpoint.others_with_idle(self.worker).collect();
             Some((key, others))
         });
-        let Some(Some((key, others))) = asked else { return };
+        let Some(Some((key, others))) = asked else {
+            return;
+        };
         for other in others {
-            let wanted = Message::Wanted { endpoint: id, key: key.clone(), worker: self.worker };
+            let wanted = Message::Wanted {
+                endpoint: id,
+                key: key.clone(),
+                worker: self.worker,
+            };
             // A worker that has ended holds nothing.
             let _ = self.mailboxes[other].send(wanted);
         }
@@ -261,7 +278,9 @@ impl Pools {
             endpoint.counters.closed(reason);
             return;
         }
-        let own = self.at_known(endpoint.id, |place| place.shelf.head_since()).flatten();
+        let own = self
+            .at_known(endpoint.id, |place| place.shelf.head_since())
+            .flatten();
         if let Some((worker, waiting)) = endpoint.longest_waiting(Some(self.worker))
             && own.is_none_or(|own| waiting + HAND_OVER_AFTER < own)
         {
@@ -325,7 +344,9 @@ impl Pools {
         self.at_known(endpoint.id, |place| place.shelf.put(connection, since, now));
         // Put by; now look whether somebody has begun to wait meanwhile.
         if let Some((worker, _)) = endpoint.longest_waiting(Some(self.worker)) {
-            let taken = self.at_known(endpoint.id, |place| place.shelf.evict()).flatten();
+            let taken = self
+                .at_known(endpoint.id, |place| place.shelf.evict())
+                .flatten();
             if let Some(connection) = taken {
                 self.count_taken(endpoint);
                 self.hand_over(connection, worker);
@@ -364,7 +385,11 @@ impl Pools {
                     self.shelve(connection, now, now);
                 }
             }
-            Message::Wanted { endpoint, key, worker } => self.wanted(endpoint, key.key(), worker),
+            Message::Wanted {
+                endpoint,
+                key,
+                worker,
+            } => self.wanted(endpoint, key.key(), worker),
             Message::Ejected(id) => {
                 self.close_idle("ejected", |place, _| place.endpoint.id == id);
                 self.send_elsewhere(id);
@@ -384,7 +409,9 @@ impl Pools {
             }
             place.shelf.evict().map(|connection| (connection, false))
         });
-        let Some(Some((connection, same))) = taken else { return };
+        let Some(Some((connection, same))) = taken else {
+            return;
+        };
         let endpoint = Arc::clone(connection.permit.endpoint());
         self.count_taken(&endpoint);
         if same && connection.check().is_ok() {
@@ -419,7 +446,9 @@ impl Pools {
 
     /// An attempt to reach an endpoint failed, or a probe of it.
     pub(crate) fn reach_failed(&self, group: &Group, endpoint: &Endpoint, why: &str) {
-        let Some(probe) = &group.config().probe else { return };
+        let Some(probe) = &group.config().probe else {
+            return;
+        };
         if endpoint.check_failed(probe.fall) {
             tracing::warn!(
                 group = group.name(),
@@ -445,10 +474,14 @@ impl Drop for InLine {
     fn drop(&mut self) {
         let counters = &self.endpoint.counters;
         counters.waiting.dec();
-        counters.wait_seconds.inc_by(self.since.elapsed().as_secs_f64());
+        counters
+            .wait_seconds
+            .inc_by(self.since.elapsed().as_secs_f64());
         let left = self.pools.at_known(self.endpoint.id, |place| {
             let left = place.shelf.leave(self.id);
-            place.endpoint.show_waiting(self.pools.worker, place.shelf.head_since());
+            place
+                .endpoint
+                .show_waiting(self.pools.worker, place.shelf.head_since());
             left
         });
         drop(left);

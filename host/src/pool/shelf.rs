@@ -34,13 +34,19 @@ pub(crate) struct OwnedKey {
 
 impl OwnedKey {
     pub(crate) fn key(&self) -> Key<'_> {
-        Key { caretaker: &self.caretaker, identity: &self.identity }
+        Key {
+            caretaker: &self.caretaker,
+            identity: &self.identity,
+        }
     }
 }
 
 impl Key<'_> {
     pub(crate) fn to_owned(self) -> OwnedKey {
-        OwnedKey { caretaker: self.caretaker.to_owned(), identity: self.identity.to_owned() }
+        OwnedKey {
+            caretaker: self.caretaker.to_owned(),
+            identity: self.identity.to_owned(),
+        }
     }
 }
 
@@ -86,12 +92,19 @@ pub(crate) struct Shelf<C, W> {
 
 impl<C: Suits, W> Shelf<C, W> {
     pub(crate) fn new() -> Self {
-        Self { idle: VecDeque::new(), line: VecDeque::new(), next_id: 0 }
+        Self {
+            idle: VecDeque::new(),
+            line: VecDeque::new(),
+            next_id: 0,
+        }
     }
 
     /// The idle connection of this key that came back last.
     pub(crate) fn take(&mut self, key: Key<'_>) -> Option<C> {
-        let at = self.idle.iter().rposition(|idle| idle.connection.suits(key))?;
+        let at = self
+            .idle
+            .iter()
+            .rposition(|idle| idle.connection.suits(key))?;
         self.idle.remove(at).map(|idle| idle.connection)
     }
 
@@ -121,8 +134,19 @@ impl<C: Suits, W> Shelf<C, W> {
     /// Puts a connection by; `since` tells when it came back, so that one that was only probed
     /// keeps its place in the order.
     pub(crate) fn put(&mut self, connection: C, since: Instant, proved: Instant) {
-        let at = self.idle.iter().rposition(|idle| idle.since <= since).map_or(0, |at| at + 1);
-        self.idle.insert(at, Idle { connection, since, proved });
+        let at = self
+            .idle
+            .iter()
+            .rposition(|idle| idle.since <= since)
+            .map_or(0, |at| at + 1);
+        self.idle.insert(
+            at,
+            Idle {
+                connection,
+                since,
+                proved,
+            },
+        );
     }
 
     /// Joins the line; returns the place's number.
@@ -166,7 +190,10 @@ impl<C: Suits, W> Shelf<C, W> {
     /// Who gets a connection that has come free. The first in line whom it suits, unless a head
     /// whom it does not suit has been patient long enough.
     pub(crate) fn next(&mut self, connection: C, now: Instant) -> Next<C, W> {
-        let suited = self.line.iter().position(|waiter| connection.suits(waiter.key.key()));
+        let suited = self
+            .line
+            .iter()
+            .position(|waiter| connection.suits(waiter.key.key()));
         let patience_left = self
             .head_since()
             .is_some_and(|since| now.saturating_duration_since(since) < HEAD_PATIENCE);
@@ -196,7 +223,10 @@ mod tests {
     }
 
     fn key(identity: &str) -> Key<'_> {
-        Key { caretaker: "p", identity }
+        Key {
+            caretaker: "p",
+            identity,
+        }
     }
 
     type Toy = Shelf<(&'static str, u32), u32>;
@@ -246,10 +276,19 @@ mod tests {
         shelf.wait(key("b").to_owned(), now, 0);
         shelf.wait(key("a").to_owned(), now, 1);
         shelf.wait(key("a").to_owned(), now, 2);
-        assert!(matches!(shelf.next(("a", 7), now), Next::Serve(Waiter { to: 1, .. }, _)));
+        assert!(matches!(
+            shelf.next(("a", 7), now),
+            Next::Serve(Waiter { to: 1, .. }, _)
+        ));
         let later = now + HEAD_PATIENCE;
-        assert!(matches!(shelf.next(("a", 7), later), Next::Replace(Waiter { to: 0, .. }, _)));
-        assert!(matches!(shelf.next(("a", 7), later), Next::Serve(Waiter { to: 2, .. }, _)));
+        assert!(matches!(
+            shelf.next(("a", 7), later),
+            Next::Replace(Waiter { to: 0, .. }, _)
+        ));
+        assert!(matches!(
+            shelf.next(("a", 7), later),
+            Next::Serve(Waiter { to: 2, .. }, _)
+        ));
     }
 
     #[test]
@@ -260,6 +299,9 @@ mod tests {
         shelf.wait(key("a").to_owned(), now, 1);
         assert_eq!(shelf.leave(first).map(|waiter| waiter.to), Some(0));
         assert!(shelf.leave(first).is_none());
-        assert!(matches!(shelf.next(("a", 7), now), Next::Serve(Waiter { to: 1, .. }, _)));
+        assert!(matches!(
+            shelf.next(("a", 7), now),
+            Next::Serve(Waiter { to: 1, .. }, _)
+        ));
     }
 }

@@ -35,8 +35,12 @@ impl Pools {
     fn round(self: &Rc<Self>) {
         let now = Instant::now();
         self.close_idle("max-lifetime", |_, idle| idle.connection.expires <= now);
-        self.close_idle("closed-by-upstream", |_, idle| idle.connection.check().is_err());
-        self.close_idle("endpoint-gone", |place, _| place.endpoint.health() == Health::Gone);
+        self.close_idle("closed-by-upstream", |_, idle| {
+            idle.connection.check().is_err()
+        });
+        self.close_idle("endpoint-gone", |place, _| {
+            place.endpoint.health() == Health::Gone
+        });
         self.close_past_idle_timeout(now);
         let wards = self.wards.borrow().clone();
         for (group, caretaker) in wards {
@@ -63,10 +67,13 @@ impl Pools {
                 return false;
             }
             let id = place.endpoint.id;
-            let at = left.iter().position(|(known, _)| *known == id).unwrap_or_else(|| {
-                left.push((id, place.endpoint.idle()));
-                left.len() - 1
-            });
+            let at = left
+                .iter()
+                .position(|(known, _)| *known == id)
+                .unwrap_or_else(|| {
+                    left.push((id, place.endpoint.idle()));
+                    left.len() - 1
+                });
             let over = left[at].1 > config.min_idle;
             left[at].1 -= u32::from(over);
             over
@@ -115,7 +122,9 @@ impl Pools {
         let caretaker = Rc::clone(caretaker);
         tokio::task::spawn_local(async move {
             while endpoint.idle() < group.config().pool.min_idle && !pools.is_draining() {
-                let Some(permit) = endpoint.try_permit() else { break };
+                let Some(permit) = endpoint.try_permit() else {
+                    break;
+                };
                 let target = caretaker.default_target();
                 match pools.dial(&group, permit, &caretaker, target).await {
                     Ok(connection) => pools.offer_unused(connection),
@@ -141,7 +150,9 @@ impl Pools {
 
     /// Probes the idle connection that has been silent longest, if that is long.
     fn probe_oldest(self: &Rc<Self>, group: &Arc<Group>, endpoint: &Arc<Endpoint>, now: Instant) {
-        let Some(probe) = &group.config().probe else { return };
+        let Some(probe) = &group.config().probe else {
+            return;
+        };
         let due = self.at(group, endpoint, |place| {
             if place.tending || endpoint.health() == Health::Gone {
                 return None;
@@ -153,9 +164,9 @@ impl Pools {
                 .map(|idle| idle.proved)
                 .min()
                 .filter(|proved| now.saturating_duration_since(*proved) >= probe.interval)?;
-            let due = place.shelf.take_if(|idle| {
-                idle.proved == oldest && idle.connection.caretaker.has_probe()
-            });
+            let due = place
+                .shelf
+                .take_if(|idle| idle.proved == oldest && idle.connection.caretaker.has_probe());
             place.tending = !due.is_empty();
             Some(due)
         });
@@ -173,7 +184,9 @@ impl Pools {
         let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
         tokio::task::spawn_local(async move {
             let limit = group.config().probe.clone().unwrap_or_default().timeout;
-            let Idle { connection, since, .. } = idle;
+            let Idle {
+                connection, since, ..
+            } = idle;
             match tokio::time::timeout(limit, pools.probe(connection, since)).await {
                 Ok(Ok(connection)) => pools.offer(connection, since),
                 Ok(Err(why)) => pools.reach_failed(&group, &endpoint, &why),
@@ -194,14 +207,29 @@ impl Pools {
         connection: Connection,
         since: Instant,
     ) -> Result<Connection, String> {
-        let Connection { stream, tag, target, caretaker, expires, uses, permit } = connection;
+        let Connection {
+            stream,
+            tag,
+            target,
+            caretaker,
+            expires,
+            uses,
+            permit,
+        } = connection;
         let endpoint = Arc::clone(permit.endpoint());
         let idle = since.elapsed();
         let probed = match caretaker.probe(stream, idle).await {
             Ok((stream, ())) => {
                 let caretaker = Rc::clone(&caretaker);
-                let connection =
-                    Connection { stream, tag, target, caretaker, expires, uses, permit };
+                let connection = Connection {
+                    stream,
+                    tag,
+                    target,
+                    caretaker,
+                    expires,
+                    uses,
+                    permit,
+                };
                 match connection.check() {
                     Ok(()) => Ok(connection),
                     Err(unfit) => Err(format!("after a probe: {}", unfit.name())),
@@ -224,13 +252,28 @@ impl Pools {
 
     /// Runs the plugin's reset; the connection comes back if it succeeds and leaves silence.
     pub(crate) async fn reset(&self, connection: Connection) -> Option<Connection> {
-        let Connection { stream, tag, target, caretaker, expires, uses, permit } = connection;
+        let Connection {
+            stream,
+            tag,
+            target,
+            caretaker,
+            expires,
+            uses,
+            permit,
+        } = connection;
         let endpoint = Arc::clone(permit.endpoint());
         match caretaker.reset(stream, &target).await {
             Ok((stream, ())) => {
                 let caretaker = Rc::clone(&caretaker);
-                let connection =
-                    Connection { stream, tag, target, caretaker, expires, uses, permit };
+                let connection = Connection {
+                    stream,
+                    tag,
+                    target,
+                    caretaker,
+                    expires,
+                    uses,
+                    permit,
+                };
                 match connection.check() {
                     Ok(()) => return Some(connection),
                     Err(unfit) => endpoint.counters.closed(unfit.name()),

@@ -90,7 +90,11 @@ impl Clock {
         }
     }
 
-    fn next(&mut self, engine: &Engine, config: &ListenerConfig) -> Option<(Instant, &'static str)> {
+    fn next(
+        &mut self,
+        engine: &Engine,
+        config: &ListenerConfig,
+    ) -> Option<(Instant, &'static str)> {
         if let Some(since) = self.lingering {
             return Some((since + LINGER, "linger"));
         }

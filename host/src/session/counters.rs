@@ -37,7 +37,14 @@ pub struct SessionCounters {
 impl SessionCounters {
     /// Shows them under their names.
     pub fn register(&self, registry: &mut Registry) {
-        let Self { accepted, open, ends, bytes, replays, unclean } = self.clone();
+        let Self {
+            accepted,
+            open,
+            ends,
+            bytes,
+            replays,
+            unclean,
+        } = self.clone();
         registry.register("leaseway_sessions", "Clients accepted", accepted);
         registry.register("leaseway_sessions_open", "Clients connected now", open);
         registry.register("leaseway_session_ends", "Sessions ended, by reason", ends);
@@ -56,16 +63,21 @@ impl SessionCounters {
 
     /// The counters of one listener, looked up once.
     pub fn of(&self, listener: &str) -> ListenerCounters {
-        let label = Listener { listener: listener.to_owned() };
-        let direction = |direction| ListenerDirection { listener: listener.to_owned(), direction };
+        let label = Listener {
+            listener: listener.to_owned(),
+        };
+        let direction = |direction| ListenerDirection {
+            listener: listener.to_owned(),
+            direction,
+        };
         ListenerCounters {
             listener: listener.to_owned(),
-            accepted: self.accepted.get_or_create(&label).clone(),
-            open: self.open.get_or_create(&label).clone(),
+            accepted: self.accepted.get_or_create_owned(&label),
+            open: self.open.get_or_create_owned(&label),
             ends: self.ends.clone(),
-            from_client: self.bytes.get_or_create(&direction("client")).clone(),
-            from_upstream: self.bytes.get_or_create(&direction("upstream")).clone(),
-            replays: self.replays.get_or_create(&label).clone(),
+            from_client: self.bytes.get_or_create_owned(&direction("client")),
+            from_upstream: self.bytes.get_or_create_owned(&direction("upstream")),
+            replays: self.replays.get_or_create_owned(&label),
             unclean: self.unclean.clone(),
         }
     }
@@ -95,6 +107,9 @@ impl ListenerCounters {
     }
 
     fn reason(&self, reason: &str) -> ListenerReason {
-        ListenerReason { listener: self.listener.clone(), reason: reason.to_owned() }
+        ListenerReason {
+            listener: self.listener.clone(),
+            reason: reason.to_owned(),
+        }
     }
 }

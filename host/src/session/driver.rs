@@ -208,7 +208,9 @@ impl SessionTask {
                     }
                     self.engine.wrote(side, count);
                 }
-                Poll::Ready(Err(_)) if side == Side::Upstream => self.engine.upstream_write_failed(),
+                Poll::Ready(Err(_)) if side == Side::Upstream => {
+                    self.engine.upstream_write_failed()
+                }
                 Poll::Ready(Err(_)) => self.engine.client_broke(self.hooks.as_mut()),
             }
             moved = true;
@@ -388,11 +390,7 @@ impl Drop for SessionTask {
 /// Rounds of one wake-up before other tasks get a turn.
 const MAX_ROUNDS: u32 = 64;
 
-fn read(
-    stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-    space: &mut [u8],
-) -> Poll<io::Result<usize>> {
+fn read(stream: &mut TcpStream, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
     let mut buffer = ReadBuf::new(space);
     match Pin::new(stream).poll_read(cx, &mut buffer) {
         Poll::Pending => Poll::Pending,

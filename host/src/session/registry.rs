@@ -74,7 +74,11 @@ impl Registry {
     /// Takes part for as long as the ticket lives.
     pub fn enter(self: &Rc<Self>) -> Ticket {
         let key = self.wakers.borrow_mut().insert(None);
-        Ticket { registry: Rc::clone(self), key, known: false }
+        Ticket {
+            registry: Rc::clone(self),
+            key,
+            known: false,
+        }
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use crate::contract::{
-    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, Side, Step,
-};
+use crate::contract::{Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, Side, Step};
 use crate::plugin::{Fault, SessionHooks};
 
 /// Has no hook, so that nothing here is ever called.

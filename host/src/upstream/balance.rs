@@ -20,7 +20,10 @@ pub struct Chooser {
 impl Chooser {
     /// With the randomness to use.
     pub fn new(random: fastrand::Rng) -> Self {
-        Self { random, credit: HashMap::new() }
+        Self {
+            random,
+            credit: HashMap::new(),
+        }
     }
 
     /// The endpoint for a lease, not one of those `tried`. While any endpoint is healthy only
@@ -42,7 +45,10 @@ impl Chooser {
             target.endpoint.as_deref().is_none_or(|wanted| {
                 endpoint.name == wanted
                     || endpoint.address.to_string() == wanted
-                    || endpoint.name.strip_suffix(&format!(" ({})", endpoint.address)) == Some(wanted)
+                    || endpoint
+                        .name
+                        .strip_suffix(&format!(" ({})", endpoint.address))
+                        == Some(wanted)
             })
         };
         let candidates = |healthy: bool| {
@@ -76,7 +82,9 @@ impl Chooser {
             let start = || if total > 0 { random.i64(0..total) } else { 0 };
             *self.credit.entry(endpoint.id).or_insert_with(start) += weight;
         }
-        let next = *open.iter().max_by_key(|endpoint| self.credit.get(&endpoint.id))?;
+        let next = *open
+            .iter()
+            .max_by_key(|endpoint| self.credit.get(&endpoint.id))?;
         if let Some(credit) = self.credit.get_mut(&next.id) {
             *credit -= total;
         }
@@ -85,9 +93,16 @@ impl Chooser {
 
     fn least_leased<'a>(&mut self, open: &[&'a Arc<Endpoint>]) -> Option<&'a Arc<Endpoint>> {
         // Ties are drawn, or the first endpoint would get all of a quiet group's leases.
-        let least = open.iter().map(|endpoint| load(endpoint)).min_by(f64::total_cmp)?;
-        let ties: Vec<_> = open.iter().filter(|endpoint| load(endpoint) <= least).collect();
-        ties.get(self.random.usize(0..ties.len())).map(|endpoint| **endpoint)
+        let least = open
+            .iter()
+            .map(|endpoint| load(endpoint))
+            .min_by(f64::total_cmp)?;
+        let ties: Vec<_> = open
+            .iter()
+            .filter(|endpoint| load(endpoint) <= least)
+            .collect();
+        ties.get(self.random.usize(0..ties.len()))
+            .map(|endpoint| **endpoint)
     }
 
     fn random_two<'a>(&mut self, open: &[&'a Arc<Endpoint>]) -> Option<&'a Arc<Endpoint>> {
@@ -97,7 +112,11 @@ impl Chooser {
         let first = self.random.usize(0..open.len());
         let second = (first + self.random.usize(1..open.len())) % open.len();
         let (first, second) = (open[first], open[second]);
-        Some(if load(second) < load(first) { second } else { first })
+        Some(if load(second) < load(first) {
+            second
+        } else {
+            first
+        })
     }
 }
 
@@ -137,7 +156,11 @@ mod tests {
     fn group(balance: Balance, weights: &[u32]) -> Arc<Group> {
         let endpoints = (10_001..)
             .zip(weights)
-            .map(|(port, &weight)| EndpointConfig { host: "127.0.0.1".into(), port, weight })
+            .map(|(port, &weight)| EndpointConfig {
+                host: "127.0.0.1".into(),
+                port,
+                weight,
+            })
             .collect();
         let config = UpstreamConfig {
             name: "g".into(),
@@ -196,13 +219,22 @@ mod tests {
     fn an_affinity_stays_and_an_ejection_moves_only_its_own() {
         let group = group(Balance::Hash, &[1, 1, 1]);
         let mut chooser = Chooser::new(fastrand::Rng::with_seed(7));
-        let mut choose = |n| chooser.choose(&group, &target(Some(n)), &[]).unwrap().address.port();
+        let mut choose = |n| {
+            chooser
+                .choose(&group, &target(Some(n)), &[])
+                .unwrap()
+                .address
+                .port()
+        };
         let before: Vec<u16> = (0..300).map(&mut choose).collect();
         assert_eq!(before, (0..300).map(&mut choose).collect::<Vec<_>>());
         assert!(group.endpoints()[1].check_failed(1));
         for (n, before) in before.iter().enumerate() {
             let after = choose(n as u64);
-            assert!(after == *before || *before == 10_002, "{n} moved from {before} to {after}");
+            assert!(
+                after == *before || *before == 10_002,
+                "{n} moved from {before} to {after}"
+            );
             assert_ne!(after, 10_002);
         }
     }
@@ -219,10 +251,16 @@ mod tests {
     #[test]
     fn a_pinned_endpoint_is_the_only_one() {
         let group = group(Balance::RoundRobin, &[1, 1]);
-        let pin = Target { endpoint: Some("127.0.0.1:10002".into()), ..target(None) };
+        let pin = Target {
+            endpoint: Some("127.0.0.1:10002".into()),
+            ..target(None)
+        };
         assert_eq!(ports(&group, |_| pin.clone(), 20).get(&10_002), Some(&20));
         let mut chooser = Chooser::new(fastrand::Rng::with_seed(7));
-        let lost = Target { endpoint: Some("127.0.0.1:9".into()), ..target(None) };
+        let lost = Target {
+            endpoint: Some("127.0.0.1:9".into()),
+            ..target(None)
+        };
         assert!(chooser.choose(&group, &lost, &[]).is_none());
     }
 }

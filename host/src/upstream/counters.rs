@@ -74,9 +74,17 @@ impl PoolCounters {
             "Connections to an endpoint now, idle or leased",
             all.connections,
         );
-        registry.register("leaseway_leases", "Leases, of reused or fresh connections", all.leases);
+        registry.register(
+            "leaseway_leases",
+            "Leases, of reused or fresh connections",
+            all.leases,
+        );
         registry.register("leaseway_pool_waiting", "Sessions in line now", all.waiting);
-        registry.register("leaseway_pool_waits", "Leases that had to wait in line", all.waits);
+        registry.register(
+            "leaseway_pool_waits",
+            "Leases that had to wait in line",
+            all.waits,
+        );
         registry.register(
             "leaseway_pool_wait_seconds",
             "Time that leases waited in line",
@@ -87,13 +95,20 @@ impl PoolCounters {
             "Leases given up after wait-timeout",
             all.wait_timeouts,
         );
-        registry.register("leaseway_probes", "Probes of connections, by result", all.probes);
+        registry.register(
+            "leaseway_probes",
+            "Probes of connections, by result",
+            all.probes,
+        );
         registry.register("leaseway_endpoint_up", "1 unless ejected", all.up);
     }
 
     /// The counters of one endpoint, looked up once.
     pub fn of(&self, group: &str, endpoint: &str) -> EndpointCounters {
-        let place = Place { group: group.to_owned(), endpoint: endpoint.to_owned() };
+        let place = Place {
+            group: group.to_owned(),
+            endpoint: endpoint.to_owned(),
+        };
         let state = |state| PlaceState {
             group: group.to_owned(),
             endpoint: endpoint.to_owned(),
@@ -110,18 +125,18 @@ impl PoolCounters {
             result,
         };
         EndpointCounters {
-            opened: self.opened.get_or_create(&place).clone(),
-            idle: self.connections.get_or_create(&state("idle")).clone(),
-            leased: self.connections.get_or_create(&state("leased")).clone(),
-            leases_reused: self.leases.get_or_create(&reused("true")).clone(),
-            leases_fresh: self.leases.get_or_create(&reused("false")).clone(),
-            waiting: self.waiting.get_or_create(&place).clone(),
-            waits: self.waits.get_or_create(&place).clone(),
-            wait_seconds: self.wait_seconds.get_or_create(&place).clone(),
-            wait_timeouts: self.wait_timeouts.get_or_create(&place).clone(),
-            probes_good: self.probes.get_or_create(&result("alive")).clone(),
-            probes_bad: self.probes.get_or_create(&result("dead")).clone(),
-            up: self.up.get_or_create(&place).clone(),
+            opened: self.opened.get_or_create_owned(&place),
+            idle: self.connections.get_or_create_owned(&state("idle")),
+            leased: self.connections.get_or_create_owned(&state("leased")),
+            leases_reused: self.leases.get_or_create_owned(&reused("true")),
+            leases_fresh: self.leases.get_or_create_owned(&reused("false")),
+            waiting: self.waiting.get_or_create_owned(&place),
+            waits: self.waits.get_or_create_owned(&place),
+            wait_seconds: self.wait_seconds.get_or_create_owned(&place),
+            wait_timeouts: self.wait_timeouts.get_or_create_owned(&place),
+            probes_good: self.probes.get_or_create_owned(&result("alive")),
+            probes_bad: self.probes.get_or_create_owned(&result("dead")),
+            up: self.up.get_or_create_owned(&place),
             closed: self.closed.clone(),
             place,
         }
@@ -152,6 +167,12 @@ impl EndpointCounters {
     /// Counts a connection that was closed.
     pub fn closed(&self, reason: &'static str) {
         let Place { group, endpoint } = self.place.clone();
-        self.closed.get_or_create(&PlaceReason { group, endpoint, reason }).inc();
+        self.closed
+            .get_or_create(&PlaceReason {
+                group,
+                endpoint,
+                reason,
+            })
+            .inc();
     }
 }

@@ -5,8 +5,8 @@
 //! they hold and since when somebody waits, and so know whom to send what is free.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -134,14 +134,18 @@ impl Endpoint {
         self.open
             .fetch_update(SeqCst, SeqCst, |open| (open < max).then_some(open + 1))
             .ok()
-            .map(|_| Permit { endpoint: Arc::clone(self) })
+            .map(|_| Permit {
+                endpoint: Arc::clone(self),
+            })
     }
 
     /// A permit beyond the limit, for the one probe of an endpoint whose connections are all
     /// leased and silent.
     pub fn extra_permit(self: &Arc<Self>) -> Permit {
         self.open.fetch_add(1, SeqCst);
-        Permit { endpoint: Arc::clone(self) }
+        Permit {
+            endpoint: Arc::clone(self),
+        }
     }
 
     /// Connections that are open or being opened.

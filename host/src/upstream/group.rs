@@ -128,7 +128,11 @@ impl Group {
         for &address in addresses {
             if !of_name.iter().any(|endpoint| endpoint.address == address) {
                 let endpoint = self.endpoint(config, address);
-                tracing::info!(group = self.name(), endpoint = endpoint.name, "new endpoint");
+                tracing::info!(
+                    group = self.name(),
+                    endpoint = endpoint.name,
+                    "new endpoint"
+                );
                 others.push(endpoint);
             }
         }
@@ -145,7 +149,9 @@ impl Group {
 
     /// Whether no endpoint is healthy, so that ejection is ignored.
     pub fn all_ejected(&self) -> bool {
-        self.endpoints().iter().all(|endpoint| endpoint.health() != Health::Up)
+        self.endpoints()
+            .iter()
+            .all(|endpoint| endpoint.health() != Health::Up)
     }
 }
 

@@ -34,8 +34,12 @@ pub async fn keep_resolved(group: Arc<Group>) {
     };
     let look_up = async |host: String| look_up(&resolver, &host).await;
     let every = group.config().resolve_interval;
-    futures_util::future::join_all(names.iter().map(|name| follow(&group, name, every, &look_up)))
-        .await;
+    futures_util::future::join_all(
+        names
+            .iter()
+            .map(|name| follow(&group, name, every, &look_up)),
+    )
+    .await;
 }
 
 /// Follows one name.
@@ -71,8 +75,13 @@ where
 }
 
 async fn look_up(resolver: &TokioResolver, host: &str) -> Answer {
-    let answer = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
-    let holds = answer.valid_until().saturating_duration_since(Instant::now());
+    let answer = resolver
+        .lookup_ip(host)
+        .await
+        .map_err(|error| error.to_string())?;
+    let holds = answer
+        .valid_until()
+        .saturating_duration_since(Instant::now());
     let addresses: Vec<IpAddr> = answer.iter().collect();
     if addresses.is_empty() {
         return Err("the name has no addresses".to_owned());
@@ -93,7 +102,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn addresses_come_and_go_and_a_failure_changes_nothing() {
-        let name = EndpointConfig { host: "cache.test".into(), port: 6379, weight: 1 };
+        let name = EndpointConfig {
+            host: "cache.test".into(),
+            port: 6379,
+            weight: 1,
+        };
         let config = UpstreamConfig {
             name: "g".into(),
             endpoints: vec![name.clone()],
@@ -117,10 +130,14 @@ mod tests {
         let started = tokio::time::Instant::now();
         let look_up = async |host: String| {
             assert_eq!(host, "cache.test");
-            let mut now: Vec<String> =
-                group.endpoints().iter().map(|e| e.address.to_string()).collect();
+            let mut now: Vec<String> = group
+                .endpoints()
+                .iter()
+                .map(|e| e.address.to_string())
+                .collect();
             now.sort();
-            seen.borrow_mut().push((started.elapsed().as_secs(), now.join(" ")));
+            seen.borrow_mut()
+                .push((started.elapsed().as_secs(), now.join(" ")));
             let next = answers.borrow_mut().pop_front();
             match next {
                 Some(answer) => answer,
@@ -129,7 +146,11 @@ mod tests {
         };
         let every = Duration::from_secs(30);
         let following = follow(&group, &name, every, &look_up);
-        assert!(tokio::time::timeout(Duration::from_secs(60), following).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(60), following)
+                .await
+                .is_err()
+        );
         let both = "10.0.0.1:6379 10.0.0.2:6379".to_owned();
         assert_eq!(
             *seen.borrow(),

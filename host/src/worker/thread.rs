@@ -81,20 +81,41 @@ struct Admission {
 }
 
 async fn run(parts: WorkerParts) {
-    let WorkerParts { index, listeners, pools, loads, peers, mut commands, counters, ids } = parts;
+    let WorkerParts {
+        index,
+        listeners,
+        pools,
+        loads,
+        peers,
+        mut commands,
+        counters,
+        ids,
+    } = parts;
     let pools = Pools::start(pools);
     let registry = Registry::new();
     let buffers = Rc::new(BufferPool::new());
-    let admission = Rc::new(Admission { index, loads, peers, ids });
+    let admission = Rc::new(Admission {
+        index,
+        loads,
+        peers,
+        ids,
+    });
 
     let mut caretakers = Caretakers::default();
     let mut listening = Vec::new();
     for (number, parts) in listeners.into_iter().enumerate() {
-        let ListenerParts { config, plugin, groups, socket } = parts;
+        let ListenerParts {
+            config,
+            plugin,
+            groups,
+            socket,
+        } = parts;
         let (caretaker, worker_plugin) = caretakers.of(plugin.as_ref());
         let max_shown = plugin
             .as_ref()
-            .map_or(PluginLimits::default().max_shown, |plugin| plugin.limits().max_shown);
+            .map_or(PluginLimits::default().max_shown, |plugin| {
+                plugin.limits().max_shown
+            });
         for group in &groups {
             pools.look_after(group, &caretaker);
         }
@@ -120,8 +141,14 @@ async fn run(parts: WorkerParts) {
 
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Client { listener, stream, peer } => {
-                let Some(listening) = listening.get(listener) else { continue };
+            Command::Client {
+                listener,
+                stream,
+                peer,
+            } => {
+                let Some(listening) = listening.get(listener) else {
+                    continue;
+                };
                 match TcpStream::from_std(stream) {
                     Ok(client) => begin(&listening.context, &admission, client, peer),
                     Err(error) => {
@@ -176,7 +203,11 @@ fn start(
                 return;
             }
             let moved = client.into_std().ok().and_then(|stream| {
-                let command = Command::Client { listener: number, stream, peer };
+                let command = Command::Client {
+                    listener: number,
+                    stream,
+                    peer,
+                };
                 admission.peers[place].send(command).ok()
             });
             if moved.is_none() {
@@ -236,13 +267,20 @@ impl Caretakers {
             let plain = self.plain.get_or_insert_with(|| Rc::new(Plain::new()));
             return (Rc::clone(plain), None);
         };
-        let found = self.known.iter().find(|(known, ..)| Arc::ptr_eq(known, plugin));
+        let found = self
+            .known
+            .iter()
+            .find(|(known, ..)| Arc::ptr_eq(known, plugin));
         if let Some((_, caretaker, instances)) = found {
             return (Rc::clone(caretaker), Some(Rc::clone(instances)));
         }
         let caretaker: Rc<dyn Caretaker> = Rc::new(Conversations::new(Arc::clone(plugin)));
         let instances = Rc::new(WorkerPlugin::new(Arc::clone(plugin)));
-        self.known.push((Arc::clone(plugin), Rc::clone(&caretaker), Rc::clone(&instances)));
+        self.known.push((
+            Arc::clone(plugin),
+            Rc::clone(&caretaker),
+            Rc::clone(&instances),
+        ));
         (caretaker, Some(instances))
     }
 }

@@ -36,7 +36,9 @@ fn event(deaths: bool) -> impl Strategy<Value = Event> {
     ];
     let violent = prop_oneof![
         session.clone().prop_map(|session| Event::Break { session }),
-        session.clone().prop_map(|session| Event::Refuse { session }),
+        session
+            .clone()
+            .prop_map(|session| Event::Refuse { session }),
         (0_usize..12).prop_map(|connection| Event::Kill { connection }),
         session.prop_map(|session| Event::Expire { session }),
     ];

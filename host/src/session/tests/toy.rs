@@ -40,7 +40,10 @@ pub(super) struct Toy {
 
 impl Toy {
     pub(super) fn new(idempotent: bool) -> Self {
-        Self { idempotent, ..Self::default() }
+        Self {
+            idempotent,
+            ..Self::default()
+        }
     }
 
     /// Steps that forward every frame that begins in `bytes`.
@@ -73,7 +76,10 @@ impl SessionHooks for Toy {
 
     fn choose_upstream(&mut self, bytes: &[u8]) -> Result<Choice, Fault> {
         let then = self.requests(bytes);
-        Ok(Choice::Lease(LeaseRequest { target: target(), then }))
+        Ok(Choice::Lease(LeaseRequest {
+            target: target(),
+            then,
+        }))
     }
 
     fn on_leased(&mut self, _: &Leased) -> Result<Vec<Step>, Fault> {
@@ -156,7 +162,10 @@ impl SessionHooks for Dealt {
     fn choose_upstream(&mut self, _: &[u8]) -> Result<Choice, Fault> {
         let steps = self.next();
         Ok(match steps.len() % 3 {
-            0 => Choice::Lease(LeaseRequest { target: target(), then: steps }),
+            0 => Choice::Lease(LeaseRequest {
+                target: target(),
+                then: steps,
+            }),
             1 => Choice::Answer(steps),
             _ => Choice::NeedMore,
         })

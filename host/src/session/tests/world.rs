@@ -104,7 +104,10 @@ impl World {
     }
 
     pub(super) fn add(&mut self, hooks: Box<dyn SessionHooks>, to_send: Vec<u8>) {
-        let limits = EngineLimits { max_shown: 512, replay_limit: 256 };
+        let limits = EngineLimits {
+            max_shown: 512,
+            replay_limit: 256,
+        };
         self.sessions.push(Session {
             engine: Engine::new(hooks.has(), limits, None),
             hooks,
@@ -152,7 +155,9 @@ impl World {
             }
             Event::Expire { session } => {
                 let session = &mut self.sessions[session];
-                session.engine.expire("idle-timeout", session.hooks.as_mut());
+                session
+                    .engine
+                    .expire("idle-timeout", session.hooks.as_mut());
             }
         }
         for index in 0..self.sessions.len() {
@@ -249,7 +254,11 @@ impl World {
         let session = &mut self.sessions[index];
         session.asked = None;
         session.lease = Some(connection);
-        let facts = LeaseFacts { tag: b"", fresh: reused.is_none(), endpoint: "e" };
+        let facts = LeaseFacts {
+            tag: b"",
+            fresh: reused.is_none(),
+            endpoint: "e",
+        };
         session.engine.leased(facts, session.hooks.as_mut());
     }
 
@@ -268,7 +277,8 @@ impl World {
             assert!(session.lease.is_none(), "asks while it holds one");
             session.asked = Some(fresh);
         }
-        session.finished = session.engine.end().is_some() && !session.engine.has_output(Side::Client);
+        session.finished =
+            session.engine.end().is_some() && !session.engine.has_output(Side::Client);
         if session.engine.end().is_some() {
             assert!(session.lease.is_none(), "ended with a lease");
             session.asked = None;
@@ -308,7 +318,12 @@ impl World {
             [s.to_send.len(), s.received.len(), unwritten, lease]
         });
         let connections = self.connections.iter().map(|c| {
-            [c.inbound.len(), c.outbound.len(), usize::from(c.dead), usize::MAX]
+            [
+                c.inbound.len(),
+                c.outbound.len(),
+                usize::from(c.dead),
+                usize::MAX,
+            ]
         });
         sessions.chain(connections).collect()
     }

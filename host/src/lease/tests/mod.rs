@@ -1,0 +1,491 @@
+//! Leases over real connections: limits, the line, other workers, and dead connections.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod upstream;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::LocalSet;
+
+use super::{Lease, Leasing, borrow};
+use crate::config::{Balance, EndpointConfig, PoolConfig, ProbeConfig, UpstreamConfig};
+use crate::contract::{Disposition, LeaseError, Target};
+use crate::pool::{Caretaker, Plain, Pools, PoolsParts};
+use crate::upstream::{Group, Health, PoolCounters};
+use upstream::Upstream;
+
+/// Long enough for anything that is going to happen.
+const SOON: Duration = Duration::from_secs(10);
+
+fn config(upstreams: &[std::net::SocketAddr], pool: PoolConfig) -> UpstreamConfig {
+    UpstreamConfig {
+        name: "g".into(),
+        endpoints: upstreams
+            .iter()
+            .map(|address| EndpointConfig {
+                host: address.ip().to_string(),
+                port: address.port(),
+                weight: 1,
+            })
+            .collect(),
+        balance: Balance::RoundRobin,
+        connect_timeout: Duration::from_secs(1),
+        resolve_interval: Duration::from_secs(30),
+        pool,
+        probe: None,
+    }
+}
+
+fn at_most(connections: u32) -> PoolConfig {
+    PoolConfig {
+        max_connections: connections,
+        max_idle: connections,
+        ..PoolConfig::default()
+    }
+}
+
+fn target(identity: &str) -> Target {
+    Target {
+        group: None,
+        endpoint: None,
+        identity: identity.into(),
+        secret: Vec::new(),
+        affinity: None,
+    }
+}
+
+/// One worker's pools, and the group.
+struct Worker {
+    pools: Rc<Pools>,
+    group: Arc<Group>,
+    caretaker: Rc<dyn Caretaker>,
+}
+
+impl Worker {
+    fn new(parts: PoolsParts, group: &Arc<Group>) -> Self {
+        let pools = Pools::start(parts);
+        let caretaker: Rc<dyn Caretaker> = Rc::new(Plain::new());
+        pools.look_after(group, &caretaker);
+        Self {
+            pools,
+            group: Arc::clone(group),
+            caretaker,
+        }
+    }
+
+    async fn lease(&self, identity: &str) -> Result<Lease, LeaseError> {
+        match borrow(
+            &self.pools,
+            &self.group,
+            &self.caretaker,
+            &target(identity),
+            false,
+        ) {
+            Leasing::Ready(result) => result,
+            Leasing::Pending(future) => future.await,
+        }
+    }
+
+    fn open(&self) -> u32 {
+        self.group.endpoints()[0].open()
+    }
+}
+
+/// Runs a test on one worker.
+fn on_one_worker<F: Future<Output = ()>>(config: UpstreamConfig, test: impl FnOnce(Worker) -> F) {
+    let group = Group::new(config, 1, &PoolCounters::default());
+    let mut parts = PoolsParts::for_workers(1, &[Arc::clone(&group)]);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, async move {
+        let worker = Worker::new(parts.pop().unwrap(), &group);
+        tokio::time::timeout(SOON * 3, test(worker))
+            .await
+            .expect("the test hangs");
+    });
+}
+
+async fn echo(lease: &mut Lease, text: &str) {
+    lease.stream_mut().write_all(text.as_bytes()).await.unwrap();
+    lease.wrote(text.len());
+    let mut reply = vec![0; text.len()];
+    lease.stream_mut().read_exact(&mut reply).await.unwrap();
+    assert_eq!(reply, text.as_bytes());
+}
+
+async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while !condition() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not within {SOON:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[test]
+fn a_kept_connection_is_lent_again() {
+    let upstream = Upstream::start();
+    on_one_worker(
+        config(&[upstream.address], at_most(4)),
+        |worker| async move {
+            for round in 0..5 {
+                let mut lease = worker.lease("").await.unwrap();
+                assert_eq!(lease.reused(), round > 0);
+                echo(&mut lease, "hello").await;
+                lease.release(Disposition::Keep, true);
+            }
+            assert_eq!(worker.open(), 1);
+        },
+    );
+    assert_eq!(upstream.accepted(), 1);
+}
+
+#[test]
+fn a_lease_that_is_dropped_or_unclean_closes_its_connection() {
+    let upstream = Upstream::start();
+    let seen = upstream.clone();
+    on_one_worker(
+        config(&[upstream.address], at_most(4)),
+        |worker| async move {
+            drop(worker.lease("").await.unwrap());
+            worker
+                .lease("")
+                .await
+                .unwrap()
+                .release(Disposition::Keep, false);
+            worker
+                .lease("")
+                .await
+                .unwrap()
+                .release(Disposition::Close, true);
+            assert_eq!(worker.open(), 0);
+            let all_closed = || (seen.accepted(), seen.open()) == (3, 0);
+            eventually("the upstream sees three closed", all_closed).await;
+        },
+    );
+}
+
+#[test]
+fn who_waits_is_served_in_order_and_never_above_the_limit() {
+    let upstream = Upstream::start();
+    let seen = upstream.clone();
+    on_one_worker(
+        config(&[upstream.address], at_most(2)),
+        |worker| async move {
+            let worker = Rc::new(worker);
+            let order = Rc::new(std::cell::RefCell::new(Vec::new()));
+            let held = [
+                worker.lease("").await.unwrap(),
+                worker.lease("").await.unwrap(),
+            ];
+            let mut tasks = Vec::new();
+            for n in 0..20 {
+                let (worker, order) = (Rc::clone(&worker), Rc::clone(&order));
+                tasks.push(tokio::task::spawn_local(async move {
+                    let mut lease = worker.lease("").await.unwrap();
+                    order.borrow_mut().push(n);
+                    echo(&mut lease, "x").await;
+                    lease.release(Disposition::Keep, true);
+                }));
+                tokio::task::yield_now().await;
+            }
+            for lease in held {
+                lease.release(Disposition::Keep, true);
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            assert_eq!(*order.borrow(), (0..20).collect::<Vec<_>>());
+            assert_eq!(seen.most(), 2);
+        },
+    );
+}
+
+#[test]
+fn waiting_ends_after_wait_timeout_and_says_so() {
+    let upstream = Upstream::start();
+    let pool = PoolConfig {
+        wait_timeout: Duration::from_millis(50),
+        ..at_most(1)
+    };
+    on_one_worker(config(&[upstream.address], pool), |worker| async move {
+        let held = worker.lease("").await.unwrap();
+        match worker.lease("").await {
+            Err(LeaseError::WaitTimeout(text)) => {
+                assert!(text.contains("all 1 connections"), "{text}");
+                assert!(text.contains("wait-timeout = 50ms"), "{text}");
+            }
+            other => panic!("{:?}", other.err()),
+        }
+        held.release(Disposition::Keep, true);
+        assert!(worker.lease("").await.unwrap().reused());
+    });
+}
+
+#[test]
+fn another_identity_never_gets_the_connection_but_its_room() {
+    let upstream = Upstream::start();
+    on_one_worker(
+        config(&[upstream.address], at_most(1)),
+        |worker| async move {
+            worker
+                .lease("a")
+                .await
+                .unwrap()
+                .release(Disposition::Keep, true);
+            let lease = worker.lease("b").await.unwrap();
+            assert!(!lease.reused());
+            assert_eq!(worker.open(), 1);
+            // In line as well: the connection is closed and a new one opened in its room.
+            let worker = Rc::new(worker);
+            let waiting = Rc::clone(&worker);
+            let task = tokio::task::spawn_local(async move { waiting.lease("c").await.unwrap() });
+            tokio::task::yield_now().await;
+            lease.release(Disposition::Keep, true);
+            let lease = task.await.unwrap();
+            assert!(!lease.reused());
+            assert_eq!(worker.open(), 1);
+        },
+    );
+}
+
+#[test]
+fn a_wait_that_is_given_up_loses_nothing() {
+    let upstream = Upstream::start();
+    on_one_worker(
+        config(&[upstream.address], at_most(1)),
+        |worker| async move {
+            let worker = Rc::new(worker);
+            for _ in 0..50 {
+                let held = worker.lease("").await.unwrap();
+                let waiting = Rc::clone(&worker);
+                let task =
+                    tokio::task::spawn_local(async move { waiting.lease("").await.map(drop) });
+                tokio::task::yield_now().await;
+                // Given and given up in the same moment.
+                held.release(Disposition::Keep, true);
+                task.abort();
+                let _ = task.await;
+                assert!(worker.open() <= 1);
+            }
+            worker.lease("").await.unwrap();
+        },
+    );
+}
+
+#[test]
+fn dead_and_talking_connections_are_not_lent() {
+    let upstream = Upstream::start();
+    let seen = upstream.clone();
+    on_one_worker(
+        config(&[upstream.address], at_most(4)),
+        |worker| async move {
+            let mut lease = worker.lease("").await.unwrap();
+            echo(&mut lease, "a").await;
+            lease.release(Disposition::Keep, true);
+            seen.hang_up();
+            eventually("the upstream has closed", || seen.open() == 0).await;
+            let mut lease = worker.lease("").await.unwrap();
+            assert!(!lease.reused());
+            echo(&mut lease, "b").await;
+            lease.release(Disposition::Keep, true);
+            seen.blurt();
+            // The byte is on its way; until it is here the connection passes for clean.
+            let mut lease = worker.lease("").await.unwrap();
+            if lease.reused() {
+                lease.stream_mut().readable().await.unwrap();
+                lease.release(Disposition::Keep, true);
+                assert!(!worker.lease("").await.unwrap().reused());
+            }
+        },
+    );
+}
+
+#[test]
+fn a_refusal_goes_to_the_next_endpoint_and_names_the_last() {
+    let upstream = Upstream::start();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    on_one_worker(
+        config(&[closed, upstream.address], at_most(4)),
+        |worker| async move {
+            for _ in 0..4 {
+                worker.lease("").await.unwrap();
+            }
+        },
+    );
+    on_one_worker(config(&[closed], at_most(4)), move |worker| async move {
+        match worker.lease("").await {
+            Err(LeaseError::ConnectFailed(text)) => assert!(text.contains(&closed.to_string())),
+            other => panic!("{:?}", other.err()),
+        }
+        assert_eq!(worker.open(), 0);
+    });
+}
+
+#[test]
+fn the_kernel_knows_that_nothing_arrived_at_a_dead_connection() {
+    let upstream = Upstream::start();
+    let seen = upstream.clone();
+    on_one_worker(
+        config(&[upstream.address], at_most(4)),
+        |worker| async move {
+            let mut lease = worker.lease("").await.unwrap();
+            echo(&mut lease, "first").await;
+            assert!(lease.delivered(), "an answered request has arrived");
+            lease.release(Disposition::Keep, true);
+            let mut lease = worker.lease("").await.unwrap();
+            assert!(!lease.delivered(), "nothing was written in this lease");
+            seen.hang_up();
+            eventually("the upstream has closed", || seen.open() == 0).await;
+            // Depending on who is faster the write itself fails, or the reset comes after it.
+            for _ in 0..2 {
+                if lease.stream_mut().write_all(b"second").await.is_ok() {
+                    lease.wrote(6);
+                }
+            }
+            let mut byte = [0];
+            assert!(!matches!(lease.stream_mut().read(&mut byte).await, Ok(1..)));
+            assert!(!lease.delivered(), "a dead connection takes nothing in");
+        },
+    );
+}
+
+#[test]
+fn idle_connections_close_after_their_time_down_to_min_idle() {
+    let upstream = Upstream::start();
+    let seen = upstream.clone();
+    let pool = PoolConfig {
+        min_idle: 1,
+        idle_timeout: Duration::from_millis(10),
+        ..at_most(4)
+    };
+    on_one_worker(config(&[upstream.address], pool), |worker| async move {
+        let leases = [
+            worker.lease("").await.unwrap(),
+            worker.lease("").await.unwrap(),
+        ];
+        for lease in leases {
+            lease.release(Disposition::Keep, true);
+        }
+        eventually("one is left", || worker.group.endpoints()[0].idle() == 1).await;
+        eventually("one is open", || seen.open() == 1).await;
+    });
+}
+
+#[test]
+fn min_idle_connections_are_opened_before_anybody_asks() {
+    let upstream = Upstream::start();
+    let pool = PoolConfig {
+        min_idle: 3,
+        ..at_most(4)
+    };
+    on_one_worker(config(&[upstream.address], pool), |worker| async move {
+        eventually("three are warm", || worker.group.endpoints()[0].idle() == 3).await;
+        let lease = worker.lease("").await.unwrap();
+        assert!(!lease.reused(), "nobody has used it");
+    });
+    assert!(upstream.accepted() <= 4);
+}
+
+#[test]
+fn an_endpoint_that_fails_its_checks_is_ejected_and_comes_back() {
+    let upstream = Upstream::start();
+    let other = Upstream::start();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut config = config(&[address, other.address], at_most(4));
+    config.probe = Some(ProbeConfig {
+        interval: Duration::from_millis(20),
+        timeout: Duration::from_millis(20),
+        fall: 2,
+        rise: 2,
+    });
+    drop(upstream);
+    on_one_worker(config, |worker| async move {
+        let endpoint = Arc::clone(&worker.group.endpoints()[0]);
+        eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
+        for _ in 0..4 {
+            assert_eq!(
+                worker.lease("").await.unwrap().endpoint(),
+                other.address.to_string()
+            );
+        }
+        let _again = std::net::TcpListener::bind(address).unwrap();
+        eventually("it is back", || endpoint.health() == Health::Up).await;
+    });
+}
+
+/// Many sessions on workers with threads of their own, all through one small pool.
+fn on_three_workers(identity: fn(usize) -> &'static str) -> Upstream {
+    const WORKERS: usize = 3;
+    const ROUNDS: usize = 200;
+    let upstream = Upstream::start();
+    let group = Group::new(
+        config(&[upstream.address], at_most(2)),
+        WORKERS,
+        &PoolCounters::default(),
+    );
+    let parts = PoolsParts::for_workers(WORKERS, &[Arc::clone(&group)]);
+    let done = Arc::new(AtomicUsize::new(0));
+    let work = |parts: PoolsParts| {
+        let (group, done) = (Arc::clone(&group), Arc::clone(&done));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, async move {
+            let worker = Rc::new(Worker::new(parts, &group));
+            let sessions = (0..8).map(|session| {
+                let worker = Rc::clone(&worker);
+                tokio::task::spawn_local(async move {
+                    for round in 0..ROUNDS {
+                        let mut lease = worker.lease(identity(session)).await.unwrap();
+                        assert!(worker.open() <= 2, "more permits than the limit");
+                        echo(&mut lease, &format!("{session}:{round}")).await;
+                        lease.release(Disposition::Keep, true);
+                    }
+                })
+            });
+            for session in sessions.collect::<Vec<_>>() {
+                session.await.unwrap();
+            }
+            done.fetch_add(1, Ordering::SeqCst);
+            // Its idle connections are the others' to ask for.
+            let all_done = || done.load(Ordering::SeqCst) == WORKERS;
+            eventually("all workers are done", all_done).await;
+        });
+    };
+    std::thread::scope(|scope| {
+        for parts in parts {
+            scope.spawn(|| work(parts));
+        }
+    });
+    upstream
+}
+
+#[test]
+fn workers_share_a_limit_exactly_and_hand_connections_over() {
+    let upstream = on_three_workers(|_| "same");
+    assert_eq!((upstream.most(), upstream.accepted()), (2, 2));
+}
+
+#[test]
+fn workers_make_room_for_each_others_identities() {
+    // The upstream may see a new connection before it notices the end of the one that made room
+    // for it, so only the permits are counted here.
+    on_three_workers(|session| if session % 4 == 0 { "a" } else { "b" });
+}
