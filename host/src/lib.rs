@@ -16,3 +16,4 @@ pub mod upstream;
 pub mod copy;
 pub mod contract;
 pub mod kernel;
+pub mod admin;
