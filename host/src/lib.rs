@@ -5,6 +5,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod copy;
@@ -13,6 +15,7 @@ pub mod lease;
 pub mod listener;
 pub mod plugin;
 pub mod pool;
+pub mod relay;
 pub mod session;
 pub mod upstream;
 pub mod worker;

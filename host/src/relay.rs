@@ -15,9 +15,9 @@ use crate::admin::{self, AdminError, AdminHandle, Readiness};
 use crate::config::{Config, ListenerConfig};
 use crate::listener::{BindError, Loads, bind};
 use crate::plugin::{LoadError, Plugin, Runtime};
-use crate::pool::{PoolCounters, PoolsParts};
+use crate::pool::PoolsParts;
 use crate::session::{Phase, SessionCounters};
-use crate::upstream::Group;
+use crate::upstream::{Group, PoolCounters, keep_resolved};
 use crate::worker::{Command, ListenerParts, Worker, WorkerParts, spawn};
 
 /// The relay cannot start.
@@ -33,8 +33,8 @@ pub enum StartError {
     #[error(transparent)]
     Admin(#[from] AdminError),
     /// The operating system gives no threads or event queues.
-    #[error("cannot start a worker thread: {0}; check the limits of the process (`ulimit -u -n`)")]
-    Worker(std::io::Error),
+    #[error("cannot start a thread: {0}; check the limits of the process (`ulimit -u -n`)")]
+    Thread(std::io::Error),
 }
 
 /// A running relay. Dropping it does not stop it: see [`Relay::set_phase`] and [`Relay::join`].
@@ -70,6 +70,8 @@ impl Relay {
             .map(|upstream| Group::new(upstream.clone(), count, &pool_counters))
             .collect();
 
+        keep_resolved(&groups).map_err(StartError::Thread)?;
+
         let mut sockets = Vec::new();
         let mut listening = Vec::new();
         for listener in &config.listeners {
@@ -84,14 +86,20 @@ impl Relay {
         let admin = match &config.admin {
             Some(admin) => {
                 let status = status(config, &groups, &loads, &listening);
-                Some(admin::start(admin.bind, Arc::new(metrics), readiness.clone(), status)?)
+                Some(admin::start(
+                    admin.bind,
+                    Arc::new(metrics),
+                    readiness.clone(),
+                    status,
+                )?)
             }
             None => None,
         };
 
-        let (peers, mut inboxes): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| mpsc::unbounded_channel::<Command>()).unzip();
-        let mut pools = PoolsParts::for_workers(count, &groups, &pool_counters);
+        let (peers, mut inboxes): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| mpsc::unbounded_channel::<Command>())
+            .unzip();
+        let mut pools = PoolsParts::for_workers(count, &groups);
         let ids = Arc::new(AtomicU64::new(1));
         let mut workers = Vec::with_capacity(count);
         for index in (0..count).rev() {
@@ -121,10 +129,17 @@ impl Relay {
                 counters: session_counters.clone(),
                 ids: Arc::clone(&ids),
             };
-            workers.push(spawn(parts).map_err(StartError::Worker)?);
+            workers.push(spawn(parts).map_err(StartError::Thread)?);
         }
         readiness.set(admin::State::Ready);
-        Ok(Self { workers, listening, loads, readiness, admin, _runtime: runtime })
+        Ok(Self {
+            workers,
+            listening,
+            loads,
+            readiness,
+            admin,
+            _runtime: runtime,
+        })
     }
 
     /// The listeners by name, with the addresses that they are bound to.
@@ -155,7 +170,9 @@ impl Relay {
 
     /// Whether every worker has ended.
     pub fn is_finished(&self) -> bool {
-        self.workers.iter().all(|worker| worker.thread.is_finished())
+        self.workers
+            .iter()
+            .all(|worker| worker.thread.is_finished())
     }
 
     /// Waits for the workers to end, which they do after draining.
@@ -171,7 +188,11 @@ impl Relay {
 }
 
 fn load_plugins(runtime: &Runtime, config: &Config) -> Result<Vec<Arc<Plugin>>, LoadError> {
-    config.plugins.iter().map(|plugin| runtime.load(plugin)).collect()
+    config
+        .plugins
+        .iter()
+        .map(|plugin| runtime.load(plugin))
+        .collect()
 }
 
 fn plugin_of(listener: &ListenerConfig, plugins: &[Arc<Plugin>]) -> Option<Arc<Plugin>> {

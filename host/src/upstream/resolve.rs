@@ -1,7 +1,7 @@
 //! DNS names of a group, looked up again and again.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
@@ -15,38 +15,71 @@ const SOONEST: Duration = Duration::from_secs(1);
 /// What one look-up brings: addresses, and how long they hold.
 type Answer = Result<(Vec<IpAddr>, Duration), String>;
 
-/// Keeps the names of a group resolved, for ever. A failed look-up leaves what was known before.
-/// Returns at once if the group has no names.
-pub async fn keep_resolved(group: Arc<Group>) {
-    let names: Vec<EndpointConfig> = group.names().into_iter().cloned().collect();
-    if names.is_empty() {
-        return;
+/// How long the start waits for the first answers.
+const AT_START: Duration = Duration::from_secs(5);
+
+/// Keeps the names of all groups resolved, for as long as the process lives, on a thread of its own.
+/// Returns when each name has been looked up once, well or not, or after five seconds. A failed
+/// look-up leaves what was known before. Does nothing where no group has names.
+///
+/// # Errors
+/// The operating system gives no thread.
+pub fn keep_resolved(groups: &[Arc<Group>]) -> std::io::Result<()> {
+    let named: Vec<Arc<Group>> = groups
+        .iter()
+        .filter(|group| !group.names().is_empty())
+        .cloned()
+        .collect();
+    if named.is_empty() {
+        return Ok(());
     }
+    let (first, answered) = mpsc::channel::<()>();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("resolver".to_owned())
+        .spawn(move || {
+            runtime.block_on(follow_all(named, first));
+        })?;
+    // Nothing is ever sent: the channel closes when every name has dropped its end.
+    let _ = answered.recv_timeout(AT_START);
+    Ok(())
+}
+
+async fn follow_all(groups: Vec<Arc<Group>>, first: mpsc::Sender<()>) {
     let resolver = match TokioResolver::builder_tokio().and_then(|builder| builder.build()) {
         Ok(resolver) => resolver,
         Err(error) => {
             tracing::error!(
-                group = group.name(),
                 "cannot resolve names: {error}; check /etc/resolv.conf, or give endpoints by address"
             );
             return;
         }
     };
     let look_up = async |host: String| look_up(&resolver, &host).await;
-    let every = group.config().resolve_interval;
-    futures_util::future::join_all(
-        names
-            .iter()
-            .map(|name| follow(&group, name, every, &look_up)),
-    )
-    .await;
+    let look_up = &look_up;
+    let mut following = Vec::new();
+    for group in &groups {
+        for name in group.names() {
+            let first = first.clone();
+            following.push(async move { follow(group, name, look_up, Some(first)).await });
+        }
+    }
+    drop(first);
+    futures_util::future::join_all(following).await;
 }
 
 /// Follows one name.
-async fn follow<F>(group: &Group, name: &EndpointConfig, every: Duration, look_up: &F)
-where
+async fn follow<F>(
+    group: &Group,
+    name: &EndpointConfig,
+    look_up: &F,
+    mut first: Option<mpsc::Sender<()>>,
+) where
     F: AsyncFn(String) -> Answer,
 {
+    let every = group.config().resolve_interval;
     let mut failing = false;
     loop {
         let wait = match look_up(name.host.clone()).await {
@@ -70,6 +103,7 @@ where
                 SOONEST
             }
         };
+        drop(first.take());
         tokio::time::sleep(wait).await;
     }
 }
@@ -144,8 +178,7 @@ mod tests {
                 None => std::future::pending().await,
             }
         };
-        let every = Duration::from_secs(30);
-        let following = follow(&group, &name, every, &look_up);
+        let following = follow(&group, &name, &look_up, None);
         assert!(
             tokio::time::timeout(Duration::from_secs(60), following)
                 .await
