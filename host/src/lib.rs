@@ -17,3 +17,4 @@ pub mod copy;
 pub mod contract;
 pub mod kernel;
 pub mod admin;
+pub mod cli;

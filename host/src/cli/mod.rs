@@ -1,0 +1,6 @@
+//! The command line: its arguments, its log, and a file for each command.
+//!
+//! The only place that prints, reads arguments and chooses exit codes. Called by the binary.
+
+pub mod args;
+pub mod logging;
