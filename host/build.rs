@@ -1,24 +1,43 @@
-//! Embeds the first-party plugins that have been built to `target/plugins`.
+//! Embeds the first-party plugins that `cargo xtask plugins` has built.
+//!
+//! They lie in `plugins` of the target directory, or where `LEASEWAY_PLUGINS` says. One that is not
+//! there is left out, and the binary says so when it is asked for it: checks and documentation must
+//! build without a wasm toolchain.
 
-use std::path::Path;
-use std::{env, fs};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
-fn main() -> std::io::Result<()> {
-    let out = env::var("OUT_DIR").map_err(std::io::Error::other)?;
-    let root = env::var("CARGO_MANIFEST_DIR").map_err(std::io::Error::other)?;
-    let redis = Path::new(&root).join("../target/plugins/redis.wasm");
-    // A path that does not exist would run this at every build.
+/// The plugins that are embedded, by the name behind `builtin:`.
+const FIRST_PARTY: [&str; 1] = ["redis"];
+
+fn main() -> io::Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
+    let plugins = plugins_dir(&out)?;
+    // Watched as a directory, so that a plugin which is built later is noticed.
+    fs::create_dir_all(&plugins)?;
     println!("cargo::rerun-if-changed=build.rs");
-    if redis.is_file() {
-        println!("cargo::rerun-if-changed={}", redis.display());
+    println!("cargo::rerun-if-env-changed=LEASEWAY_PLUGINS");
+    println!("cargo::rerun-if-changed={}", plugins.display());
+    let mut table = String::new();
+    for name in FIRST_PARTY {
+        let module = plugins.join(format!("{name}.wasm"));
+        if module.is_file() {
+            let _ = write!(table, "({name:?}, include_bytes!({module:?}).as_slice()), ");
+        }
     }
-    let entry = if redis.is_file() {
-        format!("(\"redis\", include_bytes!({redis:?}).as_slice())")
-    } else {
-        String::new()
-    };
     fs::write(
-        Path::new(&out).join("builtins.rs"),
-        format!("pub static BUILTINS: &[(&str, &[u8])] = &[{entry}];\n"),
+        out.join("builtins.rs"),
+        format!("pub static BUILTINS: &[(&str, &[u8])] = &[{table}];\n"),
     )
+}
+
+fn plugins_dir(out: &Path) -> io::Result<PathBuf> {
+    if let Some(dir) = env::var_os("LEASEWAY_PLUGINS") {
+        return Ok(PathBuf::from(dir));
+    }
+    // <target>/<profile>/build/leaseway-<hash>/out
+    let target = out.ancestors().nth(4);
+    let target = target.ok_or_else(|| io::Error::other("OUT_DIR is not in a target directory"))?;
+    Ok(target.join("plugins"))
 }

@@ -1,66 +1,51 @@
-//! The `leaseway` binary.
+//! The `leaseway` binary: arguments in, exit code out.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
-
-use leaseway::config::*;
 use std::process::ExitCode;
-use std::time::Duration;
 
-fn main() -> anyhow::Result<ExitCode> {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("LEASEWAY_LOG"))
-        .with_writer(std::io::stderr)
-        .init();
-    let args: Vec<String> = std::env::args().collect();
-    let upstream: std::net::SocketAddr = args[2].parse()?;
-    let plugin = args.get(3).cloned();
-    let config = Config {
-        process: ProcessConfig {
-            workers: 2,
-            drain_timeout: Duration::from_secs(5),
-            cache_dir: None,
-        },
-        plugins: plugin
-            .iter()
-            .map(|p| PluginConfig {
-                name: "p".into(),
-                module: ModuleSource::File(p.into()),
-                config: serde_json::json!({}),
-                limits: PluginLimits::default(),
-            })
-            .collect(),
-        upstreams: vec![UpstreamConfig {
-            name: "u".into(),
-            endpoints: vec![EndpointConfig {
-                host: upstream.ip().to_string(),
-                port: upstream.port(),
-                weight: 1,
-            }],
-            balance: Balance::LeastLeased,
-            connect_timeout: Duration::from_secs(1),
-            resolve_interval: Duration::from_secs(30),
-            pool: PoolConfig {
-                max_connections: 20,
-                max_idle: 20,
-                ..PoolConfig::default()
-            },
-            probe: Some(ProbeConfig::default()),
-        }],
-        listeners: vec![ListenerConfig {
-            name: "l".into(),
-            bind: args[1].parse()?,
-            plugin: plugin.as_ref().map(|_| "p".into()),
-            upstreams: vec!["u".into()],
-            max_sessions: 20000,
-            preread_timeout: Duration::from_secs(10),
-            idle_timeout: None,
-            session_timeout: None,
-            half_close_timeout: Duration::from_secs(60),
-            replay_limit: 64 << 10,
-        }],
-        admin: Some(AdminConfig {
-            bind: "127.0.0.1:9900".parse()?,
-        }),
+use clap::Parser;
+use leaseway::cli::args::{Cli, Command, PluginCommand, RelayArgs, RunArgs};
+use leaseway::cli::{check, inspect, logging, probe, run};
+use leaseway::config;
+
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = logging::init(&cli.log) {
+        eprintln!("{error}");
+        return ExitCode::from(USAGE);
+    }
+    let (result, otherwise) = match &cli.command {
+        Command::Run(args) => (run_file(args), ExitCode::FAILURE),
+        Command::Relay(args) => (run_arguments(args), ExitCode::FAILURE),
+        Command::Check(args) => (Ok(check::check(args)), ExitCode::FAILURE),
+        Command::Probe(args) => (probe::probe(args), ExitCode::from(USAGE)),
+        Command::Plugin(PluginCommand::Inspect(args)) => {
+            (inspect::inspect(&args.file), ExitCode::FAILURE)
+        }
     };
-    leaseway::cli::run::run(&config)
+    result.unwrap_or_else(|error| {
+        eprintln!("leaseway: {error:#}");
+        otherwise
+    })
+}
+
+fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let (config, warnings) = config::read(&args.config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    run::run(&config)
+}
+
+fn run_arguments(args: &RelayArgs) -> anyhow::Result<ExitCode> {
+    let config = config::for_relay(
+        args.listen,
+        &args.upstreams,
+        args.plugin.as_deref(),
+        args.max_connections,
+        args.admin,
+    )?;
+    run::run(&config)
 }

@@ -61,9 +61,9 @@ impl OnData for Session {
         steps
     }
 }
-impl PoolReturn for Session {
-    fn pool_return(&mut self, _: LeaseOutcome) -> Disposition {
-        Disposition::keep_if(self.waiting == 0)
+impl OnEof for Session {
+    fn on_eof(&mut self, _: Side) -> Steps {
+        Steps::new() // what is under way goes on; without a lease the session ends by itself
     }
 }
 impl Connect for Line {

@@ -56,6 +56,16 @@ pub enum ModuleSource {
     File(PathBuf),
 }
 
+impl ModuleSource {
+    /// What `module` says: `builtin:NAME`, or a path.
+    pub fn of(text: &str) -> Self {
+        match text.strip_prefix("builtin:") {
+            Some(name) => Self::Builtin(name.to_owned()),
+            None => Self::File(PathBuf::from(text)),
+        }
+    }
+}
+
 /// `limits` of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginLimits {
