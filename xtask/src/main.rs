@@ -1,1 +1,47 @@
-fn main() {}
+//! `cargo xtask`: what a contributor runs. Each command is a module; this file only parses.
+//!
+//! Part of no release, and nothing else depends on it: it drives cargo, the package manager and
+//! the binaries that the other crates make.
+
+#![forbid(unsafe_code)]
+
+mod packages;
+mod plugins;
+mod shell;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds plugins, runs the tests and the demo.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds the plugins and examples for wasm32-wasip1 into target/plugins.
+    Plugins {
+        /// Where to take the wasm target from; left out, the first that works.
+        #[arg(long, value_enum)]
+        with: Option<wasm::Source>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Plugins { with } => plugins::run(with),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("error: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Runs the tools that come with a server, and returns what they print.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// What a tool printed, and whether it was content.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Whether it ended with status 0.
+    pub success: bool,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs redis-benchmark.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn redis_benchmark(args: &[&str], deadline: Duration) -> Output {
+    run(
+        "redis-benchmark",
+        args,
+        deadline,
+        "apt-get install redis-tools",
+    )
+    .await
+}
+
+/// Runs redis-cli.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn redis_cli(args: &[&str], deadline: Duration) -> Output {
+    run("redis-cli", args, deadline, "apt-get install redis-tools").await
+}
+
+async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
+    let child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|why| panic!("cannot start {program}: {why}; mend it with `{mend}`"));
+    let output = timeout(deadline, child.wait_with_output())
+        .await
+        .unwrap_or_else(|_| panic!("{program} {args:?} has not ended within {deadline:?}"))
+        .unwrap_or_else(|why| panic!("{program} {args:?}: {why}"));
+    Output {
+        success: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
