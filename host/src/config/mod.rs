@@ -1,6 +1,84 @@
 //! The config file: read, checked as a whole, and handed on as plain types.
+//!
+//! All mistakes of a file are found at once, each with line, column and a way to mend it. Opens
+//! the config file and no other: whether a plugin is there and loads is found out by its loader.
 
+mod error;
 mod model;
+mod names;
+mod quick;
+mod reader;
+mod sections;
 pub mod values;
 
-pub use model::*;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use self::error::Place;
+pub use self::error::{Errors, Mistake, Warning};
+pub use self::model::*;
+pub use self::quick::for_relay;
+use self::reader::Notes;
+
+/// No config file is larger, so what is larger was given by mistake.
+const MAX_FILE: u64 = 4 << 20;
+
+/// What the TOML parser calls a key that is there twice; reading can go on after it.
+const DUPLICATE: &str = "duplicate key";
+
+/// Reads a config file. Paths in it are relative to its directory.
+///
+/// # Errors
+/// All that is wrong with it, or that it cannot be read.
+pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), Errors> {
+    let name = path.display().to_string();
+    let text = read_text(path).map_err(|why| {
+        let message =
+            format!("cannot be read: {why}; give --config the path of a readable TOML file");
+        Errors::new(vec![Mistake::new(Place::File(name.clone()), message)])
+    })?;
+    parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(io::Error::other("it is larger than 4MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+/// Reads a config from text. `file_name` is for messages; paths are relative to `base_dir`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    base_dir: &Path,
+) -> Result<(Config, Vec<Warning>), Errors> {
+    let notes = Notes::new(file_name, text);
+    let (keys, wrong) = DeTable::parse_recoverable(text);
+    let mut readable = true;
+    for error in &wrong {
+        readable &= error.message() == DUPLICATE;
+        let message = match error.message() {
+            DUPLICATE => "this key or section is there twice; leave one out".to_owned(),
+            other => format!("this is not TOML: {}", other.replace('\n', "; ")),
+        };
+        notes.wrong(&error.span().unwrap_or(0..0), message);
+    }
+    // After worse mistakes, what remains of the file would give misleading ones.
+    let config = readable.then(|| sections::read(&notes, keys.get_ref(), base_dir));
+    let (mistakes, warnings) = notes.into_inner();
+    match config {
+        Some(config) if mistakes.is_empty() => Ok((config, warnings)),
+        _ => Err(Errors::new(mistakes)),
+    }
+}

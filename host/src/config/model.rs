@@ -34,6 +34,28 @@ pub struct ProcessConfig {
     pub cache_dir: Option<PathBuf>,
 }
 
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self {
+            // A system that does not tell its cores gets the one that is there for sure.
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            drain_timeout: Duration::from_secs(30),
+            cache_dir: default_cache_dir(),
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME/leaseway` or `~/.cache/leaseway`; nowhere if neither variable is set.
+fn default_cache_dir() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+    };
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("leaseway"))
+}
+
 /// `[plugins.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginConfig {
@@ -111,6 +133,21 @@ pub struct UpstreamConfig {
     pub pool: PoolConfig,
     /// `probe`; none: neither idle connections nor endpoints are probed.
     pub probe: Option<ProbeConfig>,
+}
+
+impl UpstreamConfig {
+    /// A group with defaults for all but its name and endpoints.
+    pub fn new(name: &str, endpoints: Vec<EndpointConfig>) -> Self {
+        Self {
+            name: name.to_owned(),
+            endpoints,
+            balance: Balance::default(),
+            connect_timeout: Duration::from_secs(1),
+            resolve_interval: Duration::from_secs(30),
+            pool: PoolConfig::default(),
+            probe: None,
+        }
+    }
 }
 
 /// One of `endpoints`: `"HOST:PORT"` or `{ address = "HOST:PORT", weight = N }`.
@@ -221,6 +258,24 @@ pub struct ListenerConfig {
     /// `replay-limit`: bytes kept per lease of a reused connection, to be sent again on a fresh
     /// one. More cannot be replayed. Default 64KiB.
     pub replay_limit: usize,
+}
+
+impl Default for ListenerConfig {
+    /// Has no upstream yet, and binds a free port of the loopback address.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            plugin: None,
+            upstreams: Vec::new(),
+            max_sessions: 20_000,
+            preread_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            session_timeout: None,
+            half_close_timeout: Duration::from_secs(60),
+            replay_limit: 64 << 10,
+        }
+    }
 }
 
 /// `[admin]`.

@@ -148,10 +148,10 @@ pub fn bind_address(text: &str) -> Result<SocketAddr, String> {
         return Ok(address);
     }
     let hint = match host_and_port(text) {
-        Ok((host, port)) if host == "localhost" => {
+        Ok(("localhost", port)) => {
             format!("write an IP address, as in \"127.0.0.1:{port}\"")
         }
-        Ok((host, port)) if host.is_empty() || host == "*" => {
+        Ok(("" | "*", port)) => {
             format!("for all addresses of this machine write \"0.0.0.0:{port}\"")
         }
         Ok((_, port)) => format!("write an IP address of this machine, as in \"127.0.0.1:{port}\""),
