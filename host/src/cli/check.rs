@@ -55,7 +55,10 @@ fn summary(config: &Config) -> String {
         .map(|listener| {
             let plugin = listener.plugin.as_deref().unwrap_or("no plugin");
             let upstreams = listener.upstreams.join(", ");
-            format!("{} on {} ({plugin}) -> {upstreams}", listener.name, listener.bind)
+            format!(
+                "{} on {} ({plugin}) -> {upstreams}",
+                listener.name, listener.bind
+            )
         })
         .collect();
     listeners.join("; ")

@@ -17,13 +17,23 @@ pub fn inspect(path: &Path) -> anyhow::Result<ExitCode> {
 }
 
 fn describe(path: &Path, inspection: &Inspection) -> String {
-    let Inspection { info, kind, contract, imports, exports, .. } = inspection;
+    let Inspection {
+        info,
+        kind,
+        contract,
+        imports,
+        exports,
+        ..
+    } = inspection;
     let first = match info.speaks_first {
         Side::Client => "the client",
         Side::Upstream => "the upstream",
     };
     let list = |items: &[String]| {
-        items.iter().map(|item| format!("  {item}\n")).collect::<String>()
+        items
+            .iter()
+            .map(|item| format!("  {item}\n"))
+            .collect::<String>()
     };
     format!(
         "{path}\n\

@@ -21,7 +21,10 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
         name: "probe".to_owned(),
         module: ModuleSource::of(&args.plugin),
         config: args.plugin_config.clone(),
-        limits: PluginLimits { conversation: args.timeout, ..PluginLimits::default() },
+        limits: PluginLimits {
+            conversation: args.timeout,
+            ..PluginLimits::default()
+        },
     };
     let plugin = Runtime::new(None).and_then(|runtime| {
         let plugin = runtime.load(&config)?;

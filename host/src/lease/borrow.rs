@@ -14,6 +14,10 @@ use crate::pool::{Caretaker, Connection, Grant, Key, Pools};
 use crate::upstream::{Endpoint, Group};
 
 /// A lease that is there, or will be.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the hot path returns the lease itself; a box would cost it an allocation"
+)]
 pub enum Leasing {
     /// Without waiting.
     Ready(Result<Lease, LeaseError>),

@@ -36,6 +36,9 @@ pub(crate) struct Place {
     pub(crate) watched: bool,
 }
 
+/// A group, and who takes care of its connections that no session has asked for.
+pub(crate) type Ward = (Arc<Group>, Rc<dyn Caretaker>);
+
 /// The pools of one worker.
 pub struct Pools {
     pub(crate) worker: usize,
@@ -44,7 +47,7 @@ pub struct Pools {
     pub(crate) places: RefCell<Vec<Option<Place>>>,
     pub(crate) chooser: RefCell<Chooser>,
     pub(crate) random: RefCell<fastrand::Rng>,
-    pub(crate) wards: RefCell<Vec<(Arc<Group>, Rc<dyn Caretaker>)>>,
+    pub(crate) wards: RefCell<Vec<Ward>>,
     caretakers: RefCell<Vec<Rc<dyn Caretaker>>>,
     draining: Cell<bool>,
 }

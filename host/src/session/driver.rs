@@ -209,7 +209,7 @@ impl SessionTask {
                     self.engine.wrote(side, count);
                 }
                 Poll::Ready(Err(_)) if side == Side::Upstream => {
-                    self.engine.upstream_write_failed()
+                    self.engine.upstream_write_failed();
                 }
                 Poll::Ready(Err(_)) => self.engine.client_broke(self.hooks.as_mut()),
             }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::group::Group;
 use crate::config::EndpointConfig;
@@ -48,7 +48,7 @@ pub fn keep_resolved(groups: &[Arc<Group>]) -> std::io::Result<()> {
 }
 
 async fn follow_all(groups: Vec<Arc<Group>>, first: mpsc::Sender<()>) {
-    let resolver = match TokioResolver::builder_tokio().and_then(|builder| builder.build()) {
+    let resolver = match TokioResolver::builder_tokio().and_then(ResolverBuilder::build) {
         Ok(resolver) => resolver,
         Err(error) => {
             tracing::error!(

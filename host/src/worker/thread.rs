@@ -251,10 +251,13 @@ impl Drop for Leaving {
     }
 }
 
+/// What a worker has for one plugin.
+type Known = (Arc<Plugin>, Rc<dyn Caretaker>, Rc<WorkerPlugin>);
+
 /// One caretaker and one set of instances for each plugin, however many listeners use it.
 #[derive(Default)]
 struct Caretakers {
-    known: Vec<(Arc<Plugin>, Rc<dyn Caretaker>, Rc<WorkerPlugin>)>,
+    known: Vec<Known>,
     plain: Option<Rc<dyn Caretaker>>,
 }
 
