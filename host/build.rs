@@ -1,6 +1,6 @@
 //! Embeds the first-party plugins that `cargo xtask plugins` has built.
 //!
-//! They lie in `plugins` of the target directory, or where `LEASEWAY_PLUGINS` says. One that is not
+//! They lie in `plugins` of the target directory, or where `LEASEWAY_PLUGINS_DIR` says. One that is not
 //! there is left out, and the binary says so when it is asked for it: checks and documentation must
 //! build without a wasm toolchain.
 
@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     // Watched as a directory, so that a plugin which is built later is noticed.
     fs::create_dir_all(&plugins)?;
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=LEASEWAY_PLUGINS");
+    println!("cargo::rerun-if-env-changed=LEASEWAY_PLUGINS_DIR");
     println!("cargo::rerun-if-changed={}", plugins.display());
     let mut table = String::new();
     for name in FIRST_PARTY {
@@ -33,7 +33,7 @@ fn main() -> io::Result<()> {
 }
 
 fn plugins_dir(out: &Path) -> io::Result<PathBuf> {
-    if let Some(dir) = env::var_os("LEASEWAY_PLUGINS") {
+    if let Some(dir) = env::var_os("LEASEWAY_PLUGINS_DIR") {
         return Ok(PathBuf::from(dir));
     }
     // <target>/<profile>/build/leaseway-<hash>/out
