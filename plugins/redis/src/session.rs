@@ -239,7 +239,7 @@ impl Session {
 
 impl ChooseUpstream for Session {
     fn choose_upstream(&mut self, bytes: &[u8]) -> Choice {
-        self.previous = None;
+        self.settle_identity();
         if !self.rest.is_done() {
             // The tail of a request whose connection was lost.
             return match self.rest.cover(bytes) {
