@@ -11,6 +11,7 @@ mod reader;
 mod sections;
 pub mod values;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -66,13 +67,24 @@ pub fn parse(
     let notes = Notes::new(file_name, text);
     let (keys, wrong) = DeTable::parse_recoverable(text);
     let mut readable = true;
+    let mut lines = HashSet::new();
     for error in &wrong {
+        let at = error.span().unwrap_or(0..0);
         readable &= error.message() == DUPLICATE;
-        let message = match error.message() {
-            DUPLICATE => "this key or section is there twice; leave one out".to_owned(),
-            other => format!("this is not TOML: {}", other.replace('\n', "; ")),
-        };
-        notes.wrong(&error.span().unwrap_or(0..0), message);
+        // What follows on the same line mostly follows from the first mistake there.
+        if !lines.insert(notes.line(&at)) {
+            continue;
+        }
+        notes.wrong(
+            &at,
+            match error.message() {
+                DUPLICATE => "this key or section is there twice; leave one out".to_owned(),
+                other => format!(
+                    "this is not TOML: {}; a line is key = value, with text in \"quotes\"",
+                    other.replace('\n', "; ")
+                ),
+            },
+        );
     }
     // After worse mistakes, what remains of the file would give misleading ones.
     let config = readable.then(|| sections::read(&notes, keys.get_ref(), base_dir));

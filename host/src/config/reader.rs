@@ -50,6 +50,13 @@ impl<'a> Notes<'a> {
         (self.mistakes.into_inner(), self.warnings.into_inner())
     }
 
+    /// The line that a span begins in, counted from 0.
+    pub(super) fn line(&self, at: &Span) -> usize {
+        self.text
+            .get(..at.start)
+            .map_or(0, |before| before.matches('\n').count())
+    }
+
     fn place(&self, at: &Span) -> Place {
         // A span that does not fit the text would be the parser's mistake; the file still is right.
         let Some(before) = self.text.get(..at.start) else {
@@ -58,7 +65,7 @@ impl<'a> Notes<'a> {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Place::Spot {
             file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
+            line: self.line(at) + 1,
             column: before[line_start..].chars().count() + 1,
         }
     }
@@ -100,6 +107,11 @@ impl<'a> Table<'a> {
     /// Whether a value of this table was wrong, so that others cannot be compared with it.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Whether `key` is there, right or wrong.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
     }
 
     /// Where the value of `key` stands; the table itself if it is not given.
@@ -268,8 +280,15 @@ pub(super) struct Value<'a> {
 impl<'a> Value<'a> {
     /// Reports a mistake of this value.
     pub(super) fn wrong(&self, why: impl AsRef<str>) {
-        self.notes
-            .wrong(&self.span, format!("{}: {}", self.place, why.as_ref()));
+        self.wrong_at(&self.span, why);
+    }
+
+    /// Reports a mistake of a part of this value, which stands at `at`.
+    pub(super) fn wrong_at(&self, at: &Span, why: impl AsRef<str>) {
+        let why = why.as_ref();
+        let is_sentence = why.starts_with("is ") || why.starts_with("must ");
+        let colon = if is_sentence { "" } else { ":" };
+        self.notes.wrong(at, format!("{}{colon} {why}", self.place));
     }
 
     pub(super) fn raw(&self) -> &'a DeValue<'a> {
@@ -301,23 +320,23 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn duration(&self, shortest: Duration) -> Result<Duration, String> {
-        let duration = values::duration(self.amount("5s", "duration", "s, m or another unit")?)?;
+        let text = self.amount("5s", "duration", "s, m or another unit")?;
+        let duration = values::duration(text)?;
         if duration < shortest {
             let shortest = values::show_duration(shortest);
             return Err(format!(
-                "{:?} is too short; write at least {shortest:?}",
-                values::show_duration(duration)
+                "{text:?} is too short; write at least {shortest:?}"
             ));
         }
         Ok(duration)
     }
 
     pub(super) fn size(&self, valid: RangeInclusive<u64>) -> Result<u64, String> {
-        let size = values::size(self.amount("16MiB", "size", "KiB, MiB or another unit")?)?;
+        let text = self.amount("16MiB", "size", "KiB, MiB or another unit")?;
+        let size = values::size(text)?;
         if !valid.contains(&size) {
             return Err(format!(
-                "{:?} is out of range; write {:?} to {:?}",
-                values::show_size(size),
+                "{text:?} is out of range; write {:?} to {:?}",
                 values::show_size(*valid.start()),
                 values::show_size(*valid.end())
             ));

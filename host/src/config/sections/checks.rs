@@ -67,9 +67,9 @@ pub(super) fn addresses(
     let admin = admin.map(|(config, at)| ("[admin]".to_owned(), config.bind, at));
     for (who, address, at) in listeners.chain(admin) {
         match bound.iter().find(|(_, other)| overlap(*other, address)) {
-            Some((other, _)) => notes.wrong(
+            Some((other, taken)) => notes.wrong(
                 at,
-                format!("{who} binds {address}, which {other} binds too; choose another port"),
+                format!("{who} binds {address}, but {other} binds {taken}; choose another port"),
             ),
             None => bound.push((who, address)),
         }

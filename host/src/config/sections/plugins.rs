@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Number, Value as Json};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::SHORTEST;
 use crate::config::model::{ModuleSource, PluginConfig, PluginLimits};
 use crate::config::names;
-use crate::config::reader::{Table, Value, integer};
+use crate::config::reader::{Span, Table, Value, integer};
 
 /// The first-party plugins, which are part of the binary.
 const BUILTINS: &[&str] = &["redis"];
@@ -27,7 +28,10 @@ pub(super) fn read(name: &str, mut table: Table<'_>, base_dir: &Path) -> Option<
     });
     let config = table.or("config", Json::Object(Map::new()), |value| {
         match value.raw() {
-            DeValue::Table(table) => object(table, 0),
+            DeValue::Table(table) => Ok(object(table, 0).unwrap_or_else(|(at, why)| {
+                value.wrong_at(&at, why);
+                Json::Null
+            })),
             _ => Err("must be a table, as in { pooling = \"command\" }".to_owned()),
         }
     });
@@ -111,36 +115,50 @@ fn check(table: &Table<'_>, limits: &PluginLimits) {
     }
 }
 
-fn object(table: &DeTable<'_>, depth: usize) -> Result<Json, String> {
+/// Where a value stands that JSON cannot hold, and why it cannot.
+type NotJson = (Span, String);
+
+fn object(table: &DeTable<'_>, depth: usize) -> Result<Json, NotJson> {
     let mut object = Map::new();
     for (key, value) in table {
-        object.insert(key.get_ref().to_string(), json(value.get_ref(), depth + 1)?);
+        object.insert(key.get_ref().to_string(), json(value, depth + 1)?);
     }
     Ok(Json::Object(object))
 }
 
-fn json(value: &DeValue<'_>, depth: usize) -> Result<Json, String> {
+fn json(value: &Spanned<DeValue<'_>>, depth: usize) -> Result<Json, NotJson> {
+    let not_json = |why: String| (value.span(), why);
     if depth > MAX_DEPTH {
-        return Err(format!("is nested more than {MAX_DEPTH} deep; flatten it"));
+        return Err(not_json(format!(
+            "is nested more than {MAX_DEPTH} deep; flatten it"
+        )));
     }
-    Ok(match value {
+    Ok(match value.get_ref() {
         DeValue::String(text) => Json::String(text.to_string()),
         DeValue::Integer(written) => integer(written)
             .and_then(Number::from_i128)
             .map(Json::Number)
-            .ok_or_else(|| format!("{written} is more than 64 bits hold; write it as a string"))?,
+            .ok_or_else(|| {
+                not_json(format!(
+                    "{written} is more than 64 bits hold; write it as a string"
+                ))
+            })?,
         DeValue::Float(written) => written
             .as_str()
             .parse()
             .ok()
             .and_then(Number::from_f64)
             .map(Json::Number)
-            .ok_or_else(|| format!("{written} is no number in JSON; write it as a string"))?,
+            .ok_or_else(|| {
+                not_json(format!(
+                    "{written} is no number in JSON; write it as a string"
+                ))
+            })?,
         DeValue::Boolean(value) => Json::Bool(*value),
         // JSON has no dates; plugins get the text as it was written.
         DeValue::Datetime(date) => Json::String(date.to_string()),
         DeValue::Array(items) => {
-            let items = items.iter().map(|item| json(item.get_ref(), depth + 1));
+            let items = items.iter().map(|item| json(item, depth + 1));
             Json::Array(items.collect::<Result<_, _>>()?)
         }
         DeValue::Table(table) => object(table, depth)?,

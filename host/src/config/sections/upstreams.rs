@@ -102,8 +102,8 @@ fn balance(value: &Value<'_>) -> Result<Balance, String> {
         None => {
             let known: Vec<&str> = BALANCES.iter().map(|(name, _)| *name).collect();
             Err(format!(
-                "unknown way {name:?}{}",
-                names::suggestion(name, "ways", &known)
+                "unknown balance {name:?}{}",
+                names::suggestion(name, "names", &known)
             ))
         }
     }
@@ -138,7 +138,13 @@ fn pool(mut table: Table<'_>) -> PoolConfig {
             "max-connections",
             pool.max_connections,
         );
-        not_over(&table, "min-idle", pool.min_idle, "max-idle", pool.max_idle);
+        // Who has not written max-idle is told of the key that it is taken from.
+        let limit = if table.has("max-idle") {
+            "max-idle"
+        } else {
+            "max-connections"
+        };
+        not_over(&table, "min-idle", pool.min_idle, limit, pool.max_idle);
     }
     table.finish();
     pool
