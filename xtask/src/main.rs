@@ -8,6 +8,7 @@
 mod packages;
 mod plugins;
 mod shell;
+mod test;
 mod wasm;
 mod workspace;
 
@@ -31,11 +32,14 @@ enum Command {
         #[arg(long, value_enum)]
         with: Option<wasm::Source>,
     },
+    /// Runs every check and every test, against real servers; installs what is missing.
+    Test,
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Plugins { with } => plugins::run(with),
+        Command::Test => test::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

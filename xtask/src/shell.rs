@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
@@ -32,6 +33,7 @@ pub(crate) struct Cmd {
     args: Vec<OsString>,
     set: Vec<(OsString, OsString)>,
     unset: Vec<OsString>,
+    dir: Option<PathBuf>,
 }
 
 impl Cmd {
@@ -42,6 +44,7 @@ impl Cmd {
             args: Vec::new(),
             set: Vec::new(),
             unset: Vec::new(),
+            dir: None,
         }
     }
 
@@ -66,6 +69,12 @@ impl Cmd {
     /// Takes a variable out of the environment.
     pub(crate) fn env_remove(mut self, key: impl Into<OsString>) -> Self {
         self.unset.push(key.into());
+        self
+    }
+
+    /// Runs it in this folder.
+    pub(crate) fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
         self
     }
 
@@ -104,6 +113,9 @@ impl Cmd {
         for key in &self.unset {
             command.env_remove(key);
         }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
         command
     }
 
@@ -123,7 +135,7 @@ impl fmt::Display for Cmd {
         for (key, value) in &self.set {
             write!(f, "{}={} ", key.to_string_lossy(), quoted(value))?;
         }
-        let program = std::path::Path::new(&self.program);
+        let program = Path::new(&self.program);
         // The path of a toolchain says nothing to a reader who would type its name.
         let shown = match program.file_name() {
             Some(name) if name == "cargo" && !program.starts_with("/usr") => name,

@@ -1,6 +1,6 @@
 //! Where things are: asks cargo, so that a moved target directory or a missing member is known.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::Value;
@@ -43,18 +43,23 @@ impl Workspace {
     }
 
     /// The folder of the workspace's Cargo.toml.
-    pub(crate) fn root(&self) -> &PathBuf {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Cargo's target directory.
-    pub(crate) fn target(&self) -> &PathBuf {
+    pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
     /// Where the built plugins go, and where the tests look for them.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.target.join("plugins")
+    }
+
+    /// A program that cargo has built in the profile with this folder.
+    pub(crate) fn program(&self, profile: &str, name: &str) -> PathBuf {
+        self.target.join(profile).join(name)
     }
 
     /// Whether the workspace has a package of this name.
