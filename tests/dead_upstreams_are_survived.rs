@@ -1,0 +1,131 @@
+//! Connections that die idle, servers that stop, and servers that freeze.
+
+use std::time::{Duration, Instant};
+
+use leaseway_tests::redis::RedisServer;
+use leaseway_tests::relay::Relay;
+use leaseway_tests::resp::{Reply, Resp};
+use leaseway_tests::wait::{GENEROUS, eventually};
+
+const CONFIG: &str = r#"
+    [plugins.redis]
+    module = "{plugins}/redis.wasm"
+    limits = { conversation = "500ms" }
+
+    [upstreams.cache]
+    endpoints = [{endpoints}]
+    balance = "least-leased"
+    connect-timeout = "500ms"
+    pool = { max-connections = 20, wait-timeout = "2s" }
+    probe = { interval = "200ms", timeout = "200ms", fall = 2, rise = 2 }
+
+    [listeners.cache]
+    bind = "{listen}"
+    plugin = "redis"
+    upstreams = ["cache"]
+
+    [admin]
+    bind = "{admin}"
+"#;
+
+async fn relay_to(servers: &[&RedisServer]) -> Relay {
+    let endpoints: Vec<String> = servers
+        .iter()
+        .map(|s| format!("\"{}\"", s.addr()))
+        .collect();
+    Relay::start_with(CONFIG, &[("endpoints", &endpoints.join(", "))]).await
+}
+
+/// Writes as well as reads: what never arrived may be sent again, whatever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_that_the_server_kills_are_replaced_unseen() {
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&[&redis]).await;
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(Resp::connect(relay.addr()).await);
+    }
+    for round in 1..=5 {
+        for client in &mut clients {
+            let got = client.cmd(&["INCR", "n"]).await;
+            assert!(matches!(got, Reply::Integer(_)), "round {round}: {got:?}");
+        }
+        assert!(redis.kill_clients().await >= 1, "there was nothing to kill");
+    }
+    let total = redis.cmd(&["GET", "n"]).await;
+    assert_eq!(total, Reply::bulk("200"), "each was done once");
+}
+
+/// The connection dies under a client that holds it, before its next command: WATCH has made
+/// it the client's own, so the loss is told, not hidden.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_that_is_lost_with_a_connection_is_told() {
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&[&redis]).await;
+    let mut client = Resp::connect(relay.addr()).await;
+    assert_eq!(client.cmd(&["WATCH", "k"]).await, Reply::ok());
+    redis.kill_clients().await;
+    let told = client.read_reply().await.expect("an error, before the end");
+    assert!(told.text().starts_with("ERR leaseway: "), "{told:?}");
+    let rest = client.read_to_end().await.expect("an end");
+    assert!(rest.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_costs_errors_and_comes_back_by_itself() {
+    let mut redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&[&redis]).await;
+    let mut client = Resp::connect(relay.addr()).await;
+    assert_eq!(client.cmd(&["SET", "k", "v"]).await, Reply::ok());
+    redis.stop().await;
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let reply = client.cmd(&["GET", "k"]).await;
+        assert!(reply.text().starts_with("ERR leaseway: "), "{reply:?}");
+        assert!(
+            asked.elapsed() < Duration::from_secs(4),
+            "past wait-timeout: {:?}",
+            asked.elapsed()
+        );
+    }
+    redis.restart().await;
+    eventually("the same session works again", GENEROUS, async || {
+        client.cmd(&["SET", "k", "w"]).await == Reply::ok()
+    })
+    .await;
+    assert_eq!(client.cmd(&["GET", "k"]).await, Reply::bulk("w"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_server_is_ejected_and_another_takes_the_load() {
+    let first = RedisServer::start(&[]).await;
+    let second = RedisServer::start(&[]).await;
+    let relay = relay_to(&[&first, &second]).await;
+    let up = async |server: &RedisServer| {
+        let endpoint = server.addr().to_string();
+        let labels = [("endpoint", endpoint.as_str())];
+        relay
+            .metrics()
+            .await
+            .sum_where("leaseway_endpoint_up", &labels)
+            > 0.5
+    };
+    first.pause().await;
+    eventually("the frozen server is ejected", GENEROUS, async || {
+        !up(&first).await
+    })
+    .await;
+    let mut client = Resp::connect(relay.addr()).await;
+    for n in 0..50 {
+        let asked = Instant::now();
+        assert_eq!(client.cmd(&["SET", "k", &n.to_string()]).await, Reply::ok());
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "it took {:?}",
+            asked.elapsed()
+        );
+    }
+    assert_eq!(second.cmd(&["GET", "k"]).await, Reply::bulk("49"));
+    first.resume().await;
+    eventually("it is back", GENEROUS, async || up(&first).await).await;
+}
