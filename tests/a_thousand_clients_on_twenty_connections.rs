@@ -1,5 +1,7 @@
 //! The main job: 1,000 redis clients share at most 20 connections, and a .wasm decides it all.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;

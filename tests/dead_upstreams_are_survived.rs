@@ -1,5 +1,7 @@
 //! Connections that die idle, servers that stop, and servers that freeze.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::time::{Duration, Instant};
 
 use leaseway_tests::redis::RedisServer;

@@ -1,6 +1,8 @@
 //! 200 clients at once over 5 connections, in all the ways that Redis can be used: whatever a client
 //! gets was meant for it, and the counters add up.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
