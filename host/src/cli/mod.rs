@@ -3,4 +3,5 @@
 //! The only place that prints, reads arguments and chooses exit codes. Called by the binary.
 
 pub mod args;
+pub mod check;
 pub mod logging;

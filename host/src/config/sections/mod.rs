@@ -13,6 +13,7 @@ use toml::de::DeTable;
 
 use self::listeners::Listener;
 pub(super) use self::plugins::module;
+pub(super) use self::upstreams::MAX_CONNECTIONS;
 use super::model::{AdminConfig, Config};
 use super::reader::{Notes, Span, Table};
 use super::values;
