@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::SHORTEST;
 use crate::config::model::{Balance, EndpointConfig, PoolConfig, ProbeConfig, UpstreamConfig};
-use crate::config::reader::{Table, Value};
+use crate::config::table::Table;
+use crate::config::value::Value;
 use crate::config::{names, values};
 
 const MAX_WEIGHT: u64 = 1000;
