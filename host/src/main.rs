@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use leaseway::cli::args::{Cli, Command, PluginCommand, RelayArgs, RunArgs};
+use leaseway::cli::args::{CheckArgs, Cli, Command, PluginCommand, RelayArgs, RunArgs};
 use leaseway::cli::{check, inspect, logging, probe, run};
 use leaseway::config;
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let (result, otherwise) = match &cli.command {
         Command::Run(args) => (run_file(args), ExitCode::FAILURE),
         Command::Relay(args) => (run_arguments(args), ExitCode::FAILURE),
-        Command::Check(args) => (Ok(check::check(args)), ExitCode::FAILURE),
+        Command::Check(args) => (check_file(args), ExitCode::FAILURE),
         Command::Probe(args) => (probe::probe(args), ExitCode::from(USAGE)),
         Command::Plugin(PluginCommand::Inspect(args)) => {
             (inspect::inspect(&args.file), ExitCode::FAILURE)
@@ -29,6 +29,10 @@ fn main() -> ExitCode {
         eprintln!("leaseway: {error:#}");
         otherwise
     })
+}
+
+fn check_file(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    Ok(check::check(&args.config)?)
 }
 
 fn run_file(args: &RunArgs) -> anyhow::Result<ExitCode> {

@@ -83,7 +83,7 @@ pub enum Command {
 
     /// Check a config file, and say all that is wrong with it.
     ///
-    /// Nothing is bound and nothing connected to.
+    /// Its plugins are loaded with their config. Nothing is bound and nothing connected to.
     ///
     /// Exit codes: 0 fine, perhaps with warnings, 1 has mistakes or cannot be read, 2 wrong usage.
     Check(CheckArgs),

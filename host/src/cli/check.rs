@@ -1,65 +1,156 @@
-//! `leaseway check`: everything that a start would find, without starting.
+//! `leaseway check`: says all that is wrong with a config, and starts nothing.
 
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::args::CheckArgs;
 use crate::config::{self, Config};
 use crate::plugin::Runtime;
 
-/// Reads a config, loads its plugins, and says what is wrong. Binds and connects to nothing.
-pub fn check(args: &CheckArgs) -> ExitCode {
-    let (config, warnings) = match config::read(&args.config) {
+/// Reads the config at `path`, loads its plugins, and prints what was found.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub fn check(path: &Path) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let fine = report(path, &mut out)?;
+    out.flush()?;
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Whether the config can be run; `out` gets a line for each finding, and a last one to sum up.
+fn report(path: &Path, out: &mut dyn Write) -> io::Result<bool> {
+    let file = path.display();
+    let (config, warnings) = match config::read(path) {
         Ok(read) => read,
         Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::FAILURE;
+            writeln!(out, "{errors}")?;
+            let count = errors.mistakes().len();
+            writeln!(
+                out,
+                "{file} has {count} {}",
+                if count == 1 { "mistake" } else { "mistakes" }
+            )?;
+            return Ok(false);
         }
     };
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        writeln!(out, "warning: {warning}")?;
     }
-    match load_plugins(&config) {
-        Ok(()) => {
-            println!("{}: ok: {}", args.config.display(), summary(&config));
-            ExitCode::SUCCESS
-        }
-        Err(count) => {
-            eprintln!("{count} of {} plugins do not load", config.plugins.len());
-            ExitCode::FAILURE
-        }
+    let unloadable = load_plugins(&config);
+    for why in &unloadable {
+        writeln!(out, "{file}: {why}")?;
+    }
+    if unloadable.is_empty() {
+        writeln!(
+            out,
+            "{file} is fine: {}, {}, {}",
+            count(config.listeners.len(), "listener"),
+            count(config.plugins.len(), "plugin"),
+            count(config.upstreams.len(), "upstream"),
+        )?;
+    }
+    Ok(unloadable.is_empty())
+}
+
+/// Why plugins do not load, one entry for each that does not.
+fn load_plugins(config: &Config) -> Vec<String> {
+    if config.plugins.is_empty() {
+        return Vec::new();
+    }
+    match Runtime::new(config.process.cache_dir.as_deref()) {
+        Ok(runtime) => config
+            .plugins
+            .iter()
+            .filter_map(|plugin| runtime.load(plugin).err())
+            .map(|error| error.to_string())
+            .collect(),
+        Err(error) => vec![error.to_string()],
     }
 }
 
-/// Loads and configures every plugin, and prints what is wrong with each that does not.
-fn load_plugins(config: &Config) -> Result<(), usize> {
-    let runtime = match Runtime::new(config.process.cache_dir.as_deref()) {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("{error}");
-            return Err(config.plugins.len());
-        }
-    };
-    let failed = config
-        .plugins
-        .iter()
-        .filter_map(|plugin| runtime.load(plugin).err())
-        .inspect(|error| eprintln!("{error}"))
-        .count();
-    if failed == 0 { Ok(()) } else { Err(failed) }
+fn count(number: usize, of: &str) -> String {
+    format!("{number} {of}{}", if number == 1 { "" } else { "s" })
 }
 
-fn summary(config: &Config) -> String {
-    let listeners: Vec<String> = config
-        .listeners
-        .iter()
-        .map(|listener| {
-            let plugin = listener.plugin.as_deref().unwrap_or("no plugin");
-            let upstreams = listener.upstreams.join(", ");
-            format!(
-                "{} on {} ({plugin}) -> {upstreams}",
-                listener.name, listener.bind
-            )
-        })
-        .collect();
-    listeners.join("; ")
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory of this test's own, removed when it ends.
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(test: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("leaseway-{test}-{}", std::process::id()));
+            std::fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn check(&self, text: &str) -> (bool, String) {
+            let file = self.0.join("c.toml");
+            std::fs::write(&file, text).unwrap();
+            let mut out = Vec::new();
+            let fine = report(&file, &mut out).unwrap();
+            let out = String::from_utf8(out).unwrap();
+            (fine, out.replace(&format!("{}/", self.0.display()), ""))
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const PLAIN: &str = "[process]\ncache-dir = false\n\
+        [listeners.a]\nbind = \"127.0.0.1:0\"\nupstreams = [\"b\"]\n\
+        [upstreams.b]\nendpoints = [\"127.0.0.1:1\"]\n";
+
+    #[test]
+    fn a_fine_config_is_summed_up() {
+        let (fine, out) = Dir::new("fine").check(PLAIN);
+        assert!(fine);
+        assert_eq!(out, "c.toml is fine: 1 listener, 0 plugins, 1 upstream\n");
+    }
+
+    #[test]
+    fn mistakes_are_listed_and_counted() {
+        let (fine, out) = Dir::new("mistakes").check("[admin]\nbnd = 1\n[process]\nworkers = 0\n");
+        assert!(!fine);
+        assert_eq!(
+            out,
+            "c.toml:1:1: [admin]: \"bind\" is missing; write bind = \"127.0.0.1:9900\"\n\
+             c.toml:1:1: there is no listener; add [listeners.NAME] with bind = \"127.0.0.1:6380\" and upstreams = [\"...\"]\n\
+             c.toml:2:1: unknown key \"bnd\" in [admin]; did you mean \"bind\"?\n\
+             c.toml:4:11: \"workers\" in [process]: 0 is out of range; write 1 to 1024\n\
+             c.toml has 4 mistakes\n"
+        );
+    }
+
+    #[test]
+    fn a_plugin_that_does_not_load_is_named() {
+        let text = format!("{PLAIN}[plugins.p]\nmodule = \"missing.wasm\"\n");
+        let (fine, out) = Dir::new("plugin").check(&text);
+        assert!(!fine);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!(lines.len(), 2, "{out}");
+        assert!(
+            lines[0].starts_with("warning: c.toml:8:10: [plugins.p] is loaded, but"),
+            "{out}"
+        );
+        assert!(
+            lines[1].starts_with("c.toml: plugin p: cannot read "),
+            "{out}"
+        );
+        assert!(lines[1].contains("missing.wasm"), "{out}");
+    }
 }

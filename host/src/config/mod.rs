@@ -6,9 +6,11 @@
 mod error;
 mod model;
 mod names;
+mod notes;
 mod quick;
-mod reader;
 mod sections;
+mod table;
+mod value;
 pub mod values;
 
 use std::collections::HashSet;
@@ -21,8 +23,8 @@ use toml::de::DeTable;
 use self::error::Place;
 pub use self::error::{Errors, Mistake, Warning};
 pub use self::model::*;
+use self::notes::Notes;
 pub use self::quick::for_relay;
-use self::reader::Notes;
 
 /// No config file is larger, so what is larger was given by mistake.
 const MAX_FILE: u64 = 4 << 20;

@@ -65,10 +65,11 @@ pub fn for_relay(
     };
     let default = PoolConfig::default();
     let max_connections = max_connections.unwrap_or(default.max_connections);
-    if max_connections == 0 {
+    if !(1..=sections::MAX_CONNECTIONS).contains(&u64::from(max_connections)) {
+        let limit = sections::MAX_CONNECTIONS;
         wrong(
             "--max-connections",
-            "0 is out of range; write 1 at least".to_owned(),
+            format!("{max_connections} is out of range; write 1 to {limit}"),
         );
     }
     if admin.is_some_and(|admin| admin == listen && admin.port() != 0) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Listener, Name};
 use crate::config::model::{AdminConfig, UpstreamConfig};
 use crate::config::names::suggestion;
-use crate::config::reader::{Notes, Span};
+use crate::config::notes::{Notes, Span};
 
 /// What a listener names must exist.
 pub(super) fn names(

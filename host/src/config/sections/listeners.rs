@@ -2,7 +2,9 @@
 
 use super::SHORTEST;
 use crate::config::model::ListenerConfig;
-use crate::config::reader::{Span, Table, Value};
+use crate::config::notes::Span;
+use crate::config::table::Table;
+use crate::config::value::Value;
 use crate::config::values;
 
 const MAX_SESSIONS: u64 = 10_000_000;

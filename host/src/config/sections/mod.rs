@@ -13,8 +13,10 @@ use toml::de::DeTable;
 
 use self::listeners::Listener;
 pub(super) use self::plugins::module;
+pub(super) use self::upstreams::MAX_CONNECTIONS;
 use super::model::{AdminConfig, Config};
-use super::reader::{Notes, Span, Table};
+use super::notes::{Notes, Span};
+use super::table::Table;
 use super::values;
 
 /// No wait may be shorter, or it would be over before it began.

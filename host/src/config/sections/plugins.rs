@@ -10,7 +10,9 @@ use toml::de::{DeTable, DeValue};
 use super::SHORTEST;
 use crate::config::model::{ModuleSource, PluginConfig, PluginLimits};
 use crate::config::names;
-use crate::config::reader::{Span, Table, Value, integer};
+use crate::config::notes::Span;
+use crate::config::table::Table;
+use crate::config::value::{Value, integer};
 
 /// The first-party plugins, which are part of the binary.
 const BUILTINS: &[&str] = &["redis"];

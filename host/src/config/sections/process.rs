@@ -6,7 +6,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::config::model::ProcessConfig;
-use crate::config::reader::{Table, Value};
+use crate::config::table::Table;
+use crate::config::value::Value;
 
 const MAX_WORKERS: u64 = 1024;
 

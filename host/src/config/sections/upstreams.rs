@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::SHORTEST;
 use crate::config::model::{Balance, EndpointConfig, PoolConfig, ProbeConfig, UpstreamConfig};
-use crate::config::reader::{Table, Value};
+use crate::config::table::Table;
+use crate::config::value::Value;
 use crate::config::{names, values};
 
 const MAX_WEIGHT: u64 = 1000;
-const MAX_CONNECTIONS: u64 = 1_000_000;
+/// Above what one endpoint and this process can have open.
+pub(in crate::config) const MAX_CONNECTIONS: u64 = 1_000_000;
 const MAX_WAITING: u64 = 10_000_000;
 const MAX_CHECKS: u64 = 1000;
 /// As the shortest time between two look-ups that a name's TTL may ask for.
