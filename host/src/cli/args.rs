@@ -121,7 +121,7 @@ pub struct RelayArgs {
     #[arg(long, value_name = "IP:PORT", value_parser = values::bind_address)]
     pub listen: SocketAddr,
 
-    /// Where the server is: HOST:PORT, or [IPv6]:PORT. Give it again for each further server.
+    /// Where the server is: HOST:PORT, or `[IPv6]:PORT`. Give it again for each further server.
     #[arg(long = "upstream", required = true, value_name = "HOST:PORT")]
     pub upstreams: Vec<String>,
 
@@ -154,7 +154,7 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = some_duration)]
     pub timeout: Duration,
 
-    /// Whom to probe: HOST:PORT, or [IPv6]:PORT.
+    /// Whom to probe: HOST:PORT, or `[IPv6]:PORT`.
     #[arg(value_name = "ADDRESS", value_parser = values::endpoint_address)]
     pub address: (String, u16),
 }

@@ -35,7 +35,7 @@ const MAX_READ_EXACT: u32 = 1 << 20;
 /// The longest tag.
 const MAX_TAG: usize = 64 << 10;
 
-/// The resource of the contract. There is one per instance, in its [`GuestState`].
+/// The resource of the contract. There is one per instance, in its `GuestState`.
 pub struct Connection;
 
 /// The conversations of a plugin, for one worker's pool.

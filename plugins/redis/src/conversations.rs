@@ -86,7 +86,7 @@ fn ok(c: &mut Connection<'_>, words: &[&[u8]]) -> Result<(), String> {
 /// Sends a command; returns its reply, of a simple one the line without its end.
 fn ask(c: &mut Connection<'_>, words: &[&[u8]]) -> Result<Vec<u8>, String> {
     c.write(&encode(words))?;
-    let mut reply = c.read_frame(|data| whole_reply(data))?;
+    let mut reply = c.read_frame(whole_reply)?;
     if matches!(reply.first(), Some(b'+' | b'-')) && reply.ends_with(b"\r\n") {
         reply.truncate(reply.len() - 2);
     }

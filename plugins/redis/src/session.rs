@@ -94,10 +94,7 @@ impl Session {
     fn plan(&mut self, data: &[u8], leased: bool) -> Plan {
         let mut count = 0;
         let mut idempotent = true;
-        loop {
-            let Some(shown) = usize::try_from(count).ok().and_then(|at| data.get(at..)) else {
-                break;
-            };
+        while let Some(shown) = usize::try_from(count).ok().and_then(|at| data.get(at..)) {
             if !self.rest.is_done() {
                 match self.rest.cover(shown) {
                     Ok(0) => break,
@@ -159,10 +156,9 @@ impl Session {
         match class {
             // Refused with arguments, which leaves everything as it is.
             Class::Multi if alone => hold.multi = true,
-            Class::EndOfMulti if alone => {
-                if std::mem::take(&mut hold.multi) {
-                    hold.watch = false;
-                }
+            Class::EndOfMulti if alone && hold.multi => {
+                hold.multi = false;
+                hold.watch = false;
             }
             Class::Unwatch if alone && !hold.multi => hold.watch = false,
             Class::Watch => hold.watch = true,
@@ -197,7 +193,7 @@ impl Session {
     }
 
     /// Steps for a command that is answered here, while nothing is under way.
-    fn answer(&mut self, what: Local, len: u64, leased: bool) -> Steps {
+    fn answer(&mut self, what: &Local, len: u64, leased: bool) -> Steps {
         let steps = Steps::new().discard(len);
         match what {
             Local::Quit => steps.send(Side::Client, b"+OK\r\n").close("QUIT"),
@@ -292,7 +288,7 @@ impl ChooseUpstream for Session {
                 self.previous = Some(std::mem::replace(&mut self.identity, identity));
                 Choice::lease(target).then(then)
             }
-            Plan::Local { what, len } => Choice::answer(self.answer(what, len, false)),
+            Plan::Local { what, len } => Choice::answer(self.answer(&what, len, false)),
         }
     }
 }
@@ -318,7 +314,7 @@ impl OnData for Session {
                     what: Local::Become(_) | Local::Hello(_),
                     ..
                 } => steps,
-                Plan::Local { what, len } => self.answer(what, len, true),
+                Plan::Local { what, len } => self.answer(&what, len, true),
                 Plan::Refuse(why) => steps
                     .send(Side::Client, format!("-ERR Protocol error: {why}\r\n"))
                     .close(why),

@@ -252,7 +252,7 @@ proptest! {
     ) {
         let whole = in_pieces(&bytes, &[], most);
         let every: Vec<usize> = (0..bytes.len()).collect();
-        prop_assert_eq!(in_pieces(&bytes, &cuts, most), whole.clone());
+        prop_assert_eq!(in_pieces(&bytes, &cuts, most), whole);
         prop_assert_eq!(in_pieces(&bytes, &every, most), whole);
     }
 }

@@ -122,19 +122,18 @@ fn what_redis_refuses_is_refused() {
 }
 
 /// What a whole stream of requests is made of: names, argument counts, and where it stopped.
-fn outcome(bytes: &[u8], cuts: &[usize]) -> (Vec<(Vec<u8>, u64)>, u64, Option<ProtocolError>) {
+type Outcome = (Vec<(Vec<u8>, u64)>, u64, Option<ProtocolError>);
+
+fn outcome(bytes: &[u8], cuts: &[usize]) -> Outcome {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(bytes.len());
     let (mut found, mut covered, mut rest) = (Vec::new(), 0u64, Rest::default());
     for end in ends {
-        loop {
-            let Some(shown) = usize::try_from(covered)
-                .ok()
-                .and_then(|at| bytes.get(at..end))
-            else {
-                break;
-            };
+        while let Some(shown) = usize::try_from(covered)
+            .ok()
+            .and_then(|at| bytes.get(at..end))
+        {
             if !rest.is_done() {
                 match rest.cover(shown) {
                     Ok(0) => break,
