@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -51,7 +51,15 @@ impl Relay {
     /// # Panics
     /// It does not start, or is not ready within two minutes; with its log.
     pub async fn start_with(config: &str, values: &[(&str, &str)]) -> Self {
-        let mut relay = Self::launch(config, values).await;
+        Self::start_binary(&binary(), config, values).await
+    }
+
+    /// As [`Self::start_with`], with this binary.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn start_binary(binary: &Path, config: &str, values: &[(&str, &str)]) -> Self {
+        let mut relay = Self::launch_binary(binary, config, values).await;
         let admin = relay.admin();
         let started = tokio::time::Instant::now();
         loop {
@@ -75,11 +83,15 @@ impl Relay {
     /// # Panics
     /// As there.
     pub async fn launch(config: &str, values: &[(&str, &str)]) -> Self {
+        Self::launch_binary(&binary(), config, values).await
+    }
+
+    async fn launch_binary(binary: &Path, config: &str, values: &[(&str, &str)]) -> Self {
         let dir = TempDir::new("relay");
         let (text, addresses) = substitute(config, values, &dir);
         let file = dir.path().join("leaseway.toml");
         std::fs::write(&file, text).expect("the temporary folder can be written to");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(binary);
         command
             .args(["run", "--config"])
             .arg(&file)

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod demo;
 mod packages;
 mod plugins;
 mod shell;
@@ -26,6 +27,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows 1,000 clients on 20 connections to a real server; ends by itself.
+    Demo {
+        /// Use the dev build of the relay: sooner built, with worse figures.
+        #[arg(long)]
+        dev: bool,
+    },
     /// Builds the plugins and examples for wasm32-wasip1 into target/plugins.
     Plugins {
         /// Where to take the wasm target from; left out, the first that works.
@@ -38,6 +45,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo { dev } => demo::run(dev),
         Command::Plugins { with } => plugins::run(with),
         Command::Test => test::run(),
     };
