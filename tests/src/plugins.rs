@@ -27,7 +27,7 @@ pub fn path(name: &str) -> PathBuf {
 }
 
 /// The folder of this profile's programs: a test runs from `deps` in it.
-pub(crate) fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     let exe = std::env::current_exe().expect("a test knows its own path");
     exe.parent()
         .and_then(|deps| deps.parent())

@@ -48,6 +48,13 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         .env("LEASEWAY_BIN", workspace.program("debug", "leaseway"))
         .env("LEASEWAY_PLUGINS", workspace.plugins());
     report.command("tests", &test)?;
+    // A workspace of its own, which none of the other stages knows.
+    let fuzz = workspace.root().join("plugins/redis/fuzz/Cargo.toml");
+    let check = cargo(workspace, ["check", "--locked", "--manifest-path"])
+        .arg(fuzz)
+        .arg("--target-dir")
+        .arg(workspace.target().join("fuzz"));
+    report.command("fuzz", &check)?;
     let doc = ["doc", "--locked", "--no-deps", "--workspace"];
     report.command(
         "docs",

@@ -116,6 +116,10 @@ fn upper<'a>(name: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod real_server;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
