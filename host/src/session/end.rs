@@ -14,6 +14,8 @@ pub enum End {
     Plugin(Option<String>),
     /// The upstream closed a connection that was copied plainly.
     UpstreamClosed,
+    /// The upstream was lost in the middle of bytes that a step had promised to the client.
+    ReplyCut(String),
     /// There was no connection, or no longer one, and the plugin had nothing to say to that.
     NoLease(LeaseError),
     /// A time limit passed; its name in the config.
@@ -36,6 +38,7 @@ impl End {
             Self::ClientBroke => "client-broke",
             Self::Plugin(_) => "plugin-close",
             Self::UpstreamClosed => "upstream-closed",
+            Self::ReplyCut(_) => "reply-cut",
             Self::NoLease(_) => "no-lease",
             Self::Timeout(_) => "timeout",
             Self::Drain => "drain",
@@ -54,6 +57,7 @@ impl End {
             Self::Timeout(_) => Some(EndReason::Timeout),
             Self::Drain => Some(EndReason::Drain),
             Self::UpstreamClosed
+            | Self::ReplyCut(_)
             | Self::NoLease(_)
             | Self::Fault(_)
             | Self::Misuse(_)
@@ -70,6 +74,7 @@ impl std::fmt::Display for End {
             Self::Plugin(Some(why)) => write!(f, "closed by the plugin: {why}"),
             Self::Plugin(None) => write!(f, "closed by the plugin"),
             Self::UpstreamClosed => write!(f, "the upstream closed"),
+            Self::ReplyCut(why) => write!(f, "lost in mid-reply: {why}"),
             Self::NoLease(why) => write!(f, "no connection: {}", lease_error_text(why)),
             Self::Timeout(name) => write!(f, "{name} passed"),
             Self::Drain => write!(f, "shutting down"),

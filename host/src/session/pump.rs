@@ -306,6 +306,11 @@ impl Engine {
             self.ask_pending = true;
             return Ok(());
         }
+        if let Owed::Forward(_) = self.upstream.owed {
+            // The plugin takes this reply for done, and the client has got a part of it: whatever
+            // were sent now would be taken for the rest.
+            return Err(End::ReplyCut(why.to_owned()));
+        }
         self.give_back(crate::contract::Disposition::Close);
         self.tell_lease_failed(LeaseError::Lost(why.to_owned()), hooks)
     }

@@ -242,3 +242,44 @@ fn hooks_from(bits: u16) -> Hooks {
     .filter(|(index, _)| bits & (1 << index) != 0)
     .fold(Hooks::empty(), |all, (_, hook)| all | hook)
 }
+
+/// A plugin may cover a reply with one `forward` and forget it: if the rest never comes, nothing may
+/// take its place.
+#[test]
+fn a_reply_that_is_cut_ends_the_session() {
+    let (mut world, _) = toy_world(&[vec![100]], 1, true);
+    for event in [
+        Event::Send {
+            session: 0,
+            count: 200,
+        },
+        Event::Lease { session: 0 },
+        Event::Write {
+            session: 0,
+            count: 200,
+        },
+        Event::Read {
+            session: 0,
+            count: 10,
+        },
+    ] {
+        world.happen(&event);
+    }
+    world.connections[0].outbound.clear();
+    world.happen(&Event::Kill { connection: 0 });
+    world.happen(&Event::Read {
+        session: 0,
+        count: 10,
+    });
+    world.play_out();
+    let session = &world.sessions[0];
+    assert_eq!(
+        session.received.len(),
+        10,
+        "what came is delivered, and nothing else"
+    );
+    assert!(matches!(
+        session.engine.end(),
+        Some(crate::session::End::ReplyCut(_))
+    ));
+}

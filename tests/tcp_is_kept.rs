@@ -1,0 +1,282 @@
+//! What TCP promises passes through: ends of one side, back-pressure, and nothing is left behind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use leaseway_tests::redis::RedisServer;
+use leaseway_tests::relay::Relay;
+use leaseway_tests::resp::{Reply, Resp};
+use leaseway_tests::wait::{GENEROUS, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const PLAIN: &str = r#"
+    [upstreams.server]
+    endpoints = ["{server}"]
+
+    [listeners.plain]
+    bind = "{listen}"
+    upstreams = ["server"]
+
+    [admin]
+    bind = "{admin}"
+"#;
+
+const POOLED: &str = r#"
+    [plugins.redis]
+    module = "{plugins}/redis.wasm"
+
+    [upstreams.server]
+    endpoints = ["{server}"]
+    pool = { max-connections = 20, min-idle = 0 }
+
+    [listeners.redis]
+    bind = "{listen}"
+    plugin = "redis"
+    upstreams = ["server"]
+
+    [admin]
+    bind = "{admin}"
+"#;
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_either_side_passes_and_the_other_goes_on() {
+    let (server, address) = listen().await;
+    let relay = Relay::start_with(PLAIN, &[("server", &address)]).await;
+
+    // The client ends first.
+    let mut client = TcpStream::connect(relay.addr()).await.unwrap();
+    let (mut upstream, _) = server.accept().await.unwrap();
+    client.write_all(b"question").await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut question = Vec::new();
+    upstream.read_to_end(&mut question).await.unwrap();
+    assert_eq!(question, b"question");
+    upstream.write_all(b"answer").await.unwrap();
+    drop(upstream);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, b"answer");
+
+    // The server ends first.
+    let mut client = TcpStream::connect(relay.addr()).await.unwrap();
+    let (mut upstream, _) = server.accept().await.unwrap();
+    upstream.write_all(b"greeting").await.unwrap();
+    upstream.shutdown().await.unwrap();
+    let mut greeting = Vec::new();
+    client.read_to_end(&mut greeting).await.unwrap();
+    assert_eq!(greeting, b"greeting");
+    client.write_all(b"thanks").await.unwrap();
+    drop(client);
+    let mut thanks = Vec::new();
+    upstream.read_to_end(&mut thanks).await.unwrap();
+    assert_eq!(thanks, b"thanks");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_holds_its_source_back_in_bounded_memory() {
+    const TOTAL: u64 = 1 << 30;
+    const PIECE: usize = 1 << 16;
+    /// Far below what a relay would hold that did not hold its source back.
+    const MEMORY: u64 = 32 << 20;
+    let (server, address) = listen().await;
+    let relay = Relay::start_with(PLAIN, &[("server", &address)]).await;
+    let before = relay.rss_bytes();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&sent);
+    let source = tokio::spawn(async move {
+        let (mut upstream, _) = server.accept().await.unwrap();
+        let mut byte = 0_u8;
+        let mut piece = vec![0; PIECE];
+        while counting.load(Ordering::Relaxed) < TOTAL {
+            piece.fill(byte);
+            upstream.write_all(&piece).await.unwrap();
+            byte = byte.wrapping_add(1);
+            counting.fetch_add(PIECE as u64, Ordering::Relaxed);
+        }
+    });
+    let mut client = TcpStream::connect(relay.addr()).await.unwrap();
+    // Nobody reads: the source comes to a stop, once all buffers on the way are full.
+    let mut last = (0, 0);
+    eventually("the source is held back", GENEROUS, async || {
+        let now = sent.load(Ordering::Relaxed);
+        last = if now > 0 && now == last.0 {
+            (now, last.1 + 1)
+        } else {
+            (now, 0)
+        };
+        last.1 >= 50
+    })
+    .await;
+    assert!(sent.load(Ordering::Relaxed) < TOTAL / 4);
+    let mut received = 0_u64;
+    let mut most = relay.rss_bytes();
+    let mut piece = vec![0; PIECE];
+    while received < TOTAL {
+        let count = client.read(&mut piece).await.unwrap();
+        assert!(count > 0, "the end came after {received} bytes");
+        for (at, byte) in piece[..count].iter().enumerate().step_by(4096) {
+            let place = (received + at as u64) / PIECE as u64;
+            assert_eq!(
+                u64::from(*byte),
+                place % 256,
+                "at byte {}",
+                received + at as u64
+            );
+        }
+        received += count as u64;
+        if received.is_multiple_of(64) {
+            most = most.max(relay.rss_bytes());
+        }
+    }
+    source.await.unwrap();
+    assert_eq!(received, TOTAL);
+    most = most.max(relay.rss_bytes());
+    assert!(most < before + MEMORY, "grew from {before} to {most} bytes");
+}
+
+/// Clients that vanish in mid-request and upstreams that vanish in mid-reply.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_vanishes_leaves_nothing_behind() {
+    let redis = RedisServer::start(&[]).await;
+    let values = [("server", &*redis.addr().to_string())];
+    let relay = Relay::start_with(POOLED, &values).await;
+    let mut steady = Resp::connect(relay.addr()).await;
+    assert_eq!(
+        steady.cmd(&["SET", "big", &"x".repeat(64 << 20)]).await,
+        Reply::ok()
+    );
+    let idle = relay.fd_count();
+    for round in 0..10 {
+        // Half a request; and the whole of one whose reply nobody waits for.
+        let mut half = Resp::connect(relay.addr()).await;
+        half.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\nxxx")
+            .await
+            .unwrap();
+        let mut gone = Resp::connect(relay.addr()).await;
+        gone.send_raw(b"GET big\r\n").await.unwrap();
+        if round % 2 == 0 {
+            // Until the reply is under way.
+            let mut byte = [0];
+            gone.socket().read_exact(&mut byte).await.unwrap();
+        }
+        drop((half, gone));
+        // And a reply that is cut from the other side: one that no socket's buffer holds whole.
+        let mut cut = Resp::connect(relay.addr()).await;
+        cut.send_raw(b"GET big\r\n").await.unwrap();
+        let mut byte = [0];
+        cut.socket().read_exact(&mut byte).await.unwrap();
+        redis.kill_clients().await;
+        let rest = cut.read_to_end().await;
+        assert!(
+            rest.as_ref().is_ok_and(|rest| rest.len() < 64 << 20),
+            "{:?}",
+            rest.map(|r| r.len())
+        );
+        assert_eq!(
+            steady.cmd(&["STRLEN", "big"]).await,
+            Reply::Integer(64 << 20)
+        );
+    }
+    eventually("all sessions but one have ended", GENEROUS, async || {
+        relay.metric_sum("leaseway_sessions_open").await < 1.5
+    })
+    .await;
+    redis.kill_clients().await;
+    eventually("no descriptor is left", GENEROUS, async || {
+        relay.fd_count() <= idle
+    })
+    .await;
+    assert!(
+        steady.cmd(&["GET", "k"]).await == Reply::Null,
+        "half a SET was carried out"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_idle_sessions_come_and_go() {
+    const SESSIONS: usize = 10_000;
+    raise_file_limit(SESSIONS as u64 + 500);
+    let redis = RedisServer::start(&[]).await;
+    let values = [("server", &*redis.addr().to_string())];
+    let relay = Relay::start_with(POOLED, &values).await;
+    // Once up and down: what stays then is what a process of this size needs.
+    let open = async || {
+        let mut clients = Vec::with_capacity(SESSIONS);
+        for n in 0..SESSIONS {
+            let mut client = Resp::connect(relay.addr()).await;
+            if n % 100 == 0 {
+                assert_eq!(client.cmd(&["PING"]).await, Reply::simple("PONG"));
+            }
+            clients.push(client);
+        }
+        eventually("all are accepted", GENEROUS, async || {
+            relay.metric_sum("leaseway_sessions_open").await as usize == SESSIONS
+        })
+        .await;
+        clients
+    };
+    let all_gone = async || {
+        eventually("all have ended", GENEROUS, async || {
+            relay.metric_sum("leaseway_sessions_open").await == 0.0
+        })
+        .await;
+    };
+    let start = relay.rss_bytes();
+    let files = relay.fd_count();
+    let clients = open().await;
+    let full = relay.rss_bytes();
+    drop(clients);
+    all_gone().await;
+    let settled = relay.rss_bytes();
+    println!(
+        "{} bytes resident a session",
+        (full.saturating_sub(start)) / SESSIONS as u64
+    );
+    for _ in 0..2 {
+        drop(open().await);
+        all_gone().await;
+    }
+    eventually("descriptors are back", GENEROUS, async || {
+        relay.fd_count() <= files + 20
+    })
+    .await;
+    let end = relay.rss_bytes();
+    assert!(
+        end < settled + (8 << 20),
+        "it goes on growing: {settled}, then {end} bytes"
+    );
+    assert!(
+        full < start + 64 * 1024 * SESSIONS as u64 / 8,
+        "{start}, then {full} bytes"
+    );
+    tokio::time::timeout(Duration::from_secs(10), async {
+        let mut client = Resp::connect(relay.addr()).await;
+        assert_eq!(client.cmd(&["PING"]).await, Reply::simple("PONG"));
+    })
+    .await
+    .expect("it still serves");
+}
+
+fn raise_file_limit(needed: u64) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|now| now < needed) {
+        limit.current = Some(limit.maximum.map_or(needed, |most| most.min(needed)));
+        setrlimit(Resource::Nofile, limit).unwrap();
+    }
+    let now = getrlimit(Resource::Nofile).current;
+    assert!(
+        now.is_none_or(|now| now >= needed),
+        "this test needs {needed} open files and may have {now:?}: raise `ulimit -Hn`"
+    );
+}
