@@ -149,6 +149,8 @@ fn kind(bytes: &[u8]) -> Result<ModuleKind, String> {
 }
 
 fn encode(engine: &Engine, module: &[u8], origin: Origin<'_>) -> Result<Vec<u8>, LoadError> {
+    // The encoder trusts the module's structure, and panics where a section is cut short.
+    Module::validate(engine, module).map_err(|error| origin.invalid(&error))?;
     let encoded = ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| {

@@ -241,6 +241,11 @@ impl World {
             return;
         }
         let reused = if fresh { None } else { self.idle.pop() };
+        if fresh && !self.idle.is_empty() {
+            // As the pool does: an idle connection makes room for one that must be fresh.
+            let evicted = self.idle.remove(0);
+            self.connections[evicted].dead = true;
+        }
         let open = self.idle.len() + self.sessions.iter().filter(|s| s.lease.is_some()).count();
         let connection = match reused {
             Some(connection) => connection,
