@@ -326,7 +326,12 @@ impl Relay {
     }
 
     fn show_leased(&mut self) -> Option<Call> {
+        // While the upstream's side has steps left, nothing of the client's is shown.
+        let reply_under_way = !self.upstream.program.is_empty();
         for side in [Side::Client, Side::Upstream] {
+            if side == Side::Client && reply_under_way {
+                continue;
+            }
             let way = self.way(side);
             if way.news && !way.uncovered.is_empty() && way.program.is_empty() && !way.plain {
                 way.news = false;
@@ -342,7 +347,7 @@ impl Relay {
                 return None;
             }
         }
-        if self.client.eof && !self.client.eof_done {
+        if self.client.eof && !self.client.eof_done && !reply_under_way {
             self.client.eof_done = true;
             if self.client.plain && self.client.program.is_empty() {
                 self.upstream_saw_eof = true;
