@@ -143,7 +143,7 @@ fn the_plugin_says_what_it_is() {
     let expected = Hooks::CHOOSE_UPSTREAM
         | Hooks::ON_LEASED
         | Hooks::ON_DATA
-        | Hooks::POOL_RETURN
+        | Hooks::ON_EOF
         | Hooks::CONNECT
         | Hooks::PROBE;
     assert_eq!(info.hooks, expected);
@@ -151,4 +151,16 @@ fn the_plugin_says_what_it_is() {
 
 fn plugin() -> Line {
     Line::configure(NoConfig {}).unwrap()
+}
+
+#[test]
+fn a_client_that_has_said_all_still_gets_its_replies() {
+    let mut session = greeted();
+    session.client(b"PING\r\nPING\r\n");
+    session.client_eof();
+    session.upstream(b"PONG\r\n");
+    assert!(session.end().is_none());
+    session.upstream(b"PONG\r\n");
+    assert_eq!(session.take_client(), b"PONG\r\nPONG\r\n");
+    assert!(session.end().is_some());
 }
