@@ -49,8 +49,13 @@ pub(crate) enum Local {
     Swallow,
     /// AUTH and SELECT: answered `+OK` under the new identity.
     Become(Identity),
-    /// HELLO: answered by the server, under the new identity.
-    Hello(Identity),
+    /// HELLO: answered by the server, under the new identity; a name is the client's own, and pins.
+    Hello {
+        /// Who it becomes.
+        identity: Identity,
+        /// What SETNAME says.
+        name: Option<Vec<u8>>,
+    },
     /// What Redis would refuse, and how.
     Refuse(&'static str),
 }
@@ -160,9 +165,9 @@ fn select(words: &[&[u8]], identity: &Identity) -> Option<Local> {
 }
 
 fn hello(words: &[&[u8]], identity: &Identity) -> Option<Local> {
-    let mut identity = identity.clone();
+    let (mut identity, mut name) = (identity.clone(), None);
     let Some((version, mut options)) = words.split_first() else {
-        return Some(Local::Hello(identity));
+        return Some(Local::Hello { identity, name });
     };
     identity.protocol = match number(version) {
         Some(protocol @ (2 | 3)) => protocol,
@@ -175,7 +180,7 @@ fn hello(words: &[&[u8]], identity: &Identity) -> Option<Local> {
     };
     loop {
         options = match options {
-            [] => return Some(Local::Hello(identity)),
+            [] => return Some(Local::Hello { identity, name }),
             [word, user, password, rest @ ..] if word.eq_ignore_ascii_case(b"AUTH") => {
                 identity.credentials = Some(Credentials {
                     user: user.to_vec(),
@@ -183,9 +188,10 @@ fn hello(words: &[&[u8]], identity: &Identity) -> Option<Local> {
                 });
                 rest
             }
-            // A name would belong to whoever borrows the connection next; CLIENT SETNAME pins, and
-            // does what who wants a name wants.
-            [word, _, rest @ ..] if word.eq_ignore_ascii_case(b"SETNAME") => rest,
+            [word, wanted, rest @ ..] if word.eq_ignore_ascii_case(b"SETNAME") => {
+                name = Some(wanted.to_vec());
+                rest
+            }
             _ => return Some(Local::Refuse("ERR Syntax error in HELLO option")),
         };
     }

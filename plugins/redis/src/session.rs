@@ -209,7 +209,7 @@ impl Session {
                 steps.send(Side::Client, b"+RESET\r\n")
             }
             // Only ever without a lease: see `choose_upstream`.
-            Local::Become(_) | Local::Hello(_) => steps.close("an identity cannot change here"),
+            Local::Become(_) | Local::Hello { .. } => steps.close("an identity cannot change here"),
         }
     }
 
@@ -276,13 +276,19 @@ impl ChooseUpstream for Session {
                 Choice::lease(target).then(keep)
             }
             Plan::Local {
-                what: Local::Hello(identity),
+                what: Local::Hello { identity, name },
                 len,
             } => {
                 self.asked = len;
                 self.expected = 1;
                 self.commands = 1;
-                let hello = encode(&[b"HELLO", &[b'0' + identity.protocol]]);
+                let version = [b'0' + identity.protocol];
+                let mut words: Vec<&[u8]> = vec![b"HELLO", &version];
+                if let Some(name) = &name {
+                    words.extend([b"SETNAME", name.as_slice()]);
+                    self.hold.pinned = true;
+                }
+                let hello = encode(&words);
                 let then = Steps::new().discard(len).send(Side::Upstream, hello);
                 let target = identity.target();
                 self.previous = Some(std::mem::replace(&mut self.identity, identity));
@@ -311,7 +317,7 @@ impl OnData for Session {
                 Plan::Forward { count, .. } => steps.forward(count),
                 Plan::Discard(len) => steps.discard(len),
                 Plan::Local {
-                    what: Local::Become(_) | Local::Hello(_),
+                    what: Local::Become(_) | Local::Hello { .. },
                     ..
                 } => steps,
                 Plan::Local { what, len } => self.answer(&what, len, true),
@@ -378,13 +384,9 @@ impl OnLeaseFailed for Session {
             self.identity = previous;
         }
         if !lost {
+            // Nothing was sent, so nothing is held either, whatever the commands would have begun.
             let steps = Steps::new().discard(std::mem::take(&mut self.asked));
-            let steps = self.sorry(&text, steps);
-            return if held.any() {
-                steps.close("no connection")
-            } else {
-                steps
-            };
+            return self.sorry(&text, steps);
         }
         if !whole {
             return Steps::new().close(format!("in mid-reply: {why}"));

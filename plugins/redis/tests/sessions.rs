@@ -329,3 +329,28 @@ fn a_probe_takes_pong_and_nothing_else() {
         );
     }
 }
+
+#[test]
+fn a_name_in_hello_pins_as_setname_does() {
+    in_all_splits("{}", |s| {
+        s.client(b"HELLO 3 SETNAME me\r\n");
+        let sent = b"*4\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n";
+        assert_eq!(s.take_upstream(), sent);
+        s.upstream(b"%1\r\n$5\r\nproto\r\n:3\r\n");
+        assert!(s.is_leased());
+        s.client_eof();
+        assert_eq!(ends(s), [RESET]);
+    });
+}
+
+#[test]
+fn a_refused_hello_pins_nothing() {
+    let mut s = session("{}");
+    s.fail_leases(LeaseError::HandshakeFailed("NOAUTH no".into()));
+    s.client(b"HELLO 3 SETNAME me\r\n");
+    assert_eq!(s.take_client(), b"-NOAUTH no\r\n");
+    s.grant_leases();
+    s.client(b"PING\r\n");
+    s.upstream(b"+PONG\r\n");
+    assert!(s.end().is_none() && !s.is_leased());
+}
