@@ -1,144 +1,152 @@
-//! Handshake, reset and probe.
+//! Exchanges with a connection that no session holds: authenticating a fresh one, making a used
+//! one as good as new, and finding out whether an idle one is alive.
+//!
+//! Whatever is not exactly the expected reply is an error, and the host closes the connection.
 
-use leaseway_sdk::frame::{Parsed, line};
-use leaseway_sdk::{Connect, Connection, Probe, Reset, Target};
+use leaseway_sdk::Connection;
+use leaseway_sdk::frame::Parsed;
 
-use crate::Redis;
-use crate::identity::{Credentials, Identity};
+use crate::identity::{Credentials, Identity, Protocol};
 use crate::resp::reply::Replies;
+use crate::resp::write;
 
-/// The longest reply to a handshake. That of HELLO names the modules of the server.
+/// How large a reply to one of these commands may be. That to `HELLO` lists the modules.
 const MAX_REPLY: usize = 64 * 1024;
 
-impl Connect for Redis {
-    fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
-        become_identity(c, &identity_of(target)?)?;
-        Ok(Vec::new())
-    }
-}
+/// The words of a request, or the replies that are good.
+type Lines = &'static [&'static [u8]];
 
-impl Reset for Redis {
-    fn reset(&self, c: &mut Connection<'_>, target: &Target) -> Result<(), String> {
-        let identity = identity_of(target)?;
-        match ask(c, &[b"RESET"])?.as_slice() {
-            b"+RESET" => become_identity(c, &identity),
-            reply if reply.starts_with(b"-ERR unknown command") => reset_by_hand(c, &identity),
-            other => Err(unexpected("RESET", other)),
+/// What a server without `RESET`, that is before 6.2, understands instead, and what it may say
+/// to it. Tracking and read-only mode cannot have been turned on where turning them off fails.
+const EQUIVALENT: [(Lines, Lines); 5] = [
+    (&[b"DISCARD"], &[b"+OK", b"-ERR DISCARD without MULTI"]),
+    (&[b"UNWATCH"], &[b"+OK"]),
+    (&[b"CLIENT", b"SETNAME", b""], &[b"+OK"]),
+    (&[b"CLIENT", b"TRACKING", b"OFF"], &[b"+OK", b"-ERR "]),
+    (&[b"READWRITE"], &[b"+OK", b"-ERR "]),
+];
+
+/// Makes a fresh connection what the identity says.
+///
+/// # Errors
+///
+/// The server's own error, without its `-`, if it refuses; else what went wrong, in words that
+/// begin with a small letter.
+pub(crate) fn handshake(c: &mut Connection<'_>, identity: &Identity) -> Result<(), String> {
+    let credentials = identity.credentials.as_ref();
+    match (identity.protocol, credentials) {
+        (Protocol::Resp3, None) => hello(c, &[b"HELLO", b"3"])?,
+        (Protocol::Resp3, Some(who)) => {
+            let user = who.user().unwrap_or(b"default");
+            hello(c, &[b"HELLO", b"3", b"AUTH", user, who.password()])?;
         }
+        (Protocol::Resp2, Some(who)) => authenticate(c, who)?,
+        (Protocol::Resp2, None) => {}
     }
-}
-
-impl Probe for Redis {
-    fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
-        match ask(c, &[b"PING"])?.as_slice() {
-            b"+PONG" => Ok(()),
-            other => Err(unexpected("PING", other)),
-        }
-    }
-}
-
-fn identity_of(target: &Target) -> Result<Identity, String> {
-    Identity::of(target).ok_or_else(|| "the target was not made by this plugin".to_owned())
-}
-
-/// Makes a connection that is as the server opened it into one of this identity.
-fn become_identity(c: &mut Connection<'_>, identity: &Identity) -> Result<(), String> {
-    if let Some(Credentials { user, password }) = &identity.credentials {
-        let words: Vec<&[u8]> = if user.is_empty() {
-            vec![b"AUTH", password]
-        } else {
-            vec![b"AUTH", user, password]
-        };
-        ok(c, &words)?;
-    }
-    if identity.protocol == 3 {
-        let reply = ask(c, &[b"HELLO", b"3"])?;
-        if reply.starts_with(b"-") {
-            return Err(error_text(&reply));
-        }
-    }
-    if identity.database > 0 {
-        ok(c, &[b"SELECT", identity.database.to_string().as_bytes()])?;
+    if identity.database != 0 {
+        select(c, identity.database)?;
     }
     Ok(())
 }
 
-/// What RESET does, for servers before 6.2.
-fn reset_by_hand(c: &mut Connection<'_>, identity: &Identity) -> Result<(), String> {
-    let discarded = ask(c, &[b"DISCARD"])?;
-    if discarded != b"+OK" && discarded != b"-ERR DISCARD without MULTI" {
-        return Err(unexpected("DISCARD", &discarded));
-    }
-    ok(c, &[b"UNWATCH"])?;
-    ok(c, &[b"CLIENT", b"SETNAME", b""])?;
-    ok(c, &[b"SELECT", identity.database.to_string().as_bytes()])
-}
-
-/// Sends a command to which `+OK` is the only good reply.
-fn ok(c: &mut Connection<'_>, words: &[&[u8]]) -> Result<(), String> {
-    match ask(c, words)?.as_slice() {
-        b"+OK" => Ok(()),
-        reply if reply.starts_with(b"-") => Err(error_text(reply)),
-        other => Err(unexpected(&String::from_utf8_lossy(words[0]), other)),
+/// Makes a used connection what the identity says.
+///
+/// # Errors
+///
+/// If the server says anything that it would not say on a connection as it should be.
+pub(crate) fn reset(c: &mut Connection<'_>, identity: &Identity) -> Result<(), String> {
+    let said = ask(c, &[b"RESET"])?;
+    match said.as_slice() {
+        b"+RESET" => handshake(c, identity),
+        line if line.starts_with(b"-ERR unknown command") => reset_without_command(c, identity),
+        line => Err(unexpected("RESET", line)),
     }
 }
 
-/// Sends a command; returns its reply, of a simple one the line without its end.
-fn ask(c: &mut Connection<'_>, words: &[&[u8]]) -> Result<Vec<u8>, String> {
-    c.write(&encode(words))?;
-    let mut reply = c.read_frame(whole_reply)?;
-    if matches!(reply.first(), Some(b'+' | b'-')) && reply.ends_with(b"\r\n") {
-        reply.truncate(reply.len() - 2);
-    }
-    Ok(reply)
-}
-
-fn whole_reply(data: &[u8]) -> Parsed<Vec<u8>> {
-    // A simple reply is by far the most frequent, and the shortest to tell.
-    if let Some(b'+' | b'-') = data.first() {
-        return match line(data, MAX_REPLY) {
-            Parsed::Complete { len, .. } => Parsed::Complete {
-                value: data[..len].to_vec(),
-                len,
-            },
-            Parsed::Incomplete { at_least } => Parsed::Incomplete { at_least },
-            Parsed::Invalid(why) => Parsed::Invalid(why),
+fn reset_without_command(c: &mut Connection<'_>, identity: &Identity) -> Result<(), String> {
+    for (request, replies) in EQUIVALENT {
+        let said = ask(c, request)?;
+        // An error is known by how it begins; all else must be the whole line.
+        let fits = |reply: &&[u8]| match reply {
+            [b'-', ..] => said.starts_with(reply),
+            _ => said == *reply,
         };
+        if !replies.iter().any(fits) {
+            let request = request.join(&b' ');
+            return Err(unexpected(&String::from_utf8_lossy(&request), &said));
+        }
     }
-    match Replies::default().cover(data, 1) {
-        Err(_) => Parsed::Invalid("a reply that is not RESP"),
-        Ok(covered) => match usize::try_from(covered.bytes) {
-            Ok(len) if len > MAX_REPLY => Parsed::Invalid("a reply of over 64 KiB to a handshake"),
-            Ok(len) if covered.replies == 1 && len <= data.len() => Parsed::Complete {
-                value: data[..len].to_vec(),
-                len,
-            },
+    if let Some(who) = &identity.credentials {
+        authenticate(c, who)?;
+    }
+    select(c, identity.database)
+}
+
+/// Finds out whether the connection and the server behind it are alive.
+///
+/// # Errors
+///
+/// If the reply is not exactly `+PONG`.
+pub(crate) fn probe(c: &mut Connection<'_>) -> Result<(), String> {
+    c.ask(b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n")
+}
+
+fn hello(c: &mut Connection<'_>, request: &[&[u8]]) -> Result<(), String> {
+    let said = ask(c, request)?;
+    match said.split_first() {
+        Some((b'%', _)) => Ok(()),
+        Some((b'-', error)) => Err(String::from_utf8_lossy(error).into_owned()),
+        _ => Err(unexpected("HELLO", &said)),
+    }
+}
+
+fn authenticate(c: &mut Connection<'_>, who: &Credentials) -> Result<(), String> {
+    match who.user() {
+        Some(user) => ok(c, "AUTH", &[b"AUTH", user, who.password()]),
+        None => ok(c, "AUTH", &[b"AUTH", who.password()]),
+    }
+}
+
+fn select(c: &mut Connection<'_>, database: u32) -> Result<(), String> {
+    ok(c, "SELECT", &[b"SELECT", database.to_string().as_bytes()])
+}
+
+/// Asks for something to which `+OK` is the only good reply.
+fn ok(c: &mut Connection<'_>, name: &str, request: &[&[u8]]) -> Result<(), String> {
+    let said = ask(c, request)?;
+    match said.split_first() {
+        _ if said == b"+OK" => Ok(()),
+        Some((b'-', error)) => Err(String::from_utf8_lossy(error).into_owned()),
+        _ => Err(unexpected(name, &said)),
+    }
+}
+
+/// Sends a request and reads the whole reply; returns its first line.
+fn ask(c: &mut Connection<'_>, request: &[&[u8]]) -> Result<Vec<u8>, String> {
+    c.write(&write::request(request))?;
+    c.read_frame(|data| {
+        if data.len() > MAX_REPLY {
+            return Parsed::Invalid("the reply is over 64 KiB");
+        }
+        let line = data.windows(2).position(|pair| pair == b"\r\n");
+        match (Replies::default().cover(data, 1), line) {
+            (Err(_), _) => Parsed::Invalid("the reply is not RESP"),
+            (Ok(covered), Some(end)) if covered.replies == 1 => {
+                match usize::try_from(covered.bytes) {
+                    Ok(len) => Parsed::Complete {
+                        value: data[..end].to_vec(),
+                        len,
+                    },
+                    Err(_) => Parsed::Invalid("the reply is over 64 KiB"),
+                }
+            }
             _ => Parsed::Incomplete {
                 at_least: data.len() + 1,
             },
-        },
-    }
+        }
+    })
 }
 
-/// A command as clients send it.
-pub(crate) fn encode(words: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n", word.len()).into_bytes());
-        bytes.extend(*word);
-        bytes.extend(b"\r\n");
-    }
-    bytes
-}
-
-fn error_text(reply: &[u8]) -> String {
-    String::from_utf8_lossy(&reply[1..]).into_owned()
-}
-
-fn unexpected(command: &str, reply: &[u8]) -> String {
-    let shown: Vec<u8> = reply.iter().take(200).copied().collect();
-    format!(
-        "{command} was answered {:?}",
-        String::from_utf8_lossy(&shown)
-    )
+fn unexpected(request: &str, said: &[u8]) -> String {
+    format!("unexpected reply to {request}: {}", said.escape_ascii())
 }

@@ -1,112 +1,203 @@
-//! Who a connection is to the server: user, database and protocol version.
+//! What makes connections interchangeable: user, password, database and protocol version.
 //!
-//! What AUTH, SELECT and HELLO set is never sent along with a client's commands; it chooses the
-//! connections that the client may borrow. The identity that the host shows has a digest of the
-//! credentials; they themselves travel as the target's secret, from which `connect` takes them.
+//! Owns how these become a target's `identity`, which anybody may see, and its `secret`, which
+//! nobody may. Sessions make identities; conversations read them back.
+
+use std::fmt::{self, Write as _};
 
 use leaseway_sdk::Target;
 use sha2::{Digest, Sha256};
 
-/// Hexadecimal digits of the digest in an identity: 128 bits.
-const DIGITS: usize = 32;
+/// A user's name longer than this, as it is written in an identity, is shown as a digest.
+const MAX_SHOWN_USER: usize = 256;
 
-/// See the module.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    /// As for AUTH: none is not authenticated; the name is empty for the default user.
-    pub(crate) credentials: Option<Credentials>,
-    /// As for SELECT.
-    pub(crate) database: u32,
-    /// As for HELLO: 2 or 3.
-    pub(crate) protocol: u8,
-}
+/// How much of a digest is shown: 128 bits, so that nobody finds two of the same.
+const DIGEST: usize = 16;
 
-/// A user and a password.
+/// Who a connection is authenticated as.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    /// Empty: AUTH with a password only.
-    pub(crate) user: Vec<u8>,
-    /// The password.
-    pub(crate) password: Vec<u8>,
+pub struct Credentials {
+    /// `None` for the user `default`, which servers before 6.0 know by no name.
+    user: Option<Vec<u8>>,
+    password: Vec<u8>,
 }
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Credentials({:?}, ...)",
-            String::from_utf8_lossy(&self.user)
-        )
+impl Credentials {
+    /// Of this user, or of `default`.
+    #[must_use]
+    pub fn new(user: Option<&[u8]>, password: &[u8]) -> Self {
+        Self {
+            user: user.filter(|user| *user != b"default").map(<[u8]>::to_vec),
+            password: password.to_vec(),
+        }
     }
+
+    /// The user, if it is not `default`.
+    #[must_use]
+    pub fn user(&self) -> Option<&[u8]> {
+        self.user.as_deref()
+    }
+
+    /// The password.
+    #[must_use]
+    pub fn password(&self) -> &[u8] {
+        &self.password
+    }
+}
+
+/// Which version of the protocol a connection speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What a connection speaks at first.
+    #[default]
+    Resp2,
+    /// After `HELLO 3`.
+    Resp3,
+}
+
+/// Everything that a connection was opened for.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Who it is authenticated as, if at all.
+    pub credentials: Option<Credentials>,
+    /// The database that is selected.
+    pub database: u32,
+    /// The protocol that is spoken.
+    pub protocol: Protocol,
 }
 
 impl Identity {
-    /// The target to lease under this identity.
-    pub(crate) fn target(&self) -> Target {
-        let Self {
-            credentials,
-            database,
-            protocol,
-        } = self;
-        let mut name = format!("db={database} proto={protocol}");
-        let mut secret = format!("{protocol} {database} ").into_bytes();
-        if let Some(Credentials { user, password }) = credentials {
-            let shown = String::from_utf8_lossy(user);
-            let shown: String = shown
-                .chars()
-                .filter(|c| c.is_alphanumeric())
-                .take(64)
-                .collect();
-            name = format!("user={shown} {name} auth={}", digest(user, password));
-            secret.extend(format!("{} ", user.len()).into_bytes());
-            secret.extend(user);
-            secret.extend(password);
-        }
-        Target::new(name).secret(secret)
+    /// The target that leases such connections.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::new(self.to_string()).secret(self.encode())
     }
 
-    /// The identity behind a target that [`Identity::target`] made.
-    pub(crate) fn of(target: &Target) -> Option<Self> {
-        let mut parts = target.secret.splitn(3, |byte| *byte == b' ');
-        let protocol = number(parts.next()?)?;
-        let database = number(parts.next()?)?;
-        let rest = parts.next()?;
-        let credentials = if rest.is_empty() {
-            None
-        } else {
-            let mut parts = rest.splitn(2, |byte| *byte == b' ');
-            let len: usize = number(parts.next()?)?;
-            let (user, password) = parts.next()?.split_at_checked(len)?;
-            Some(Credentials {
-                user: user.to_vec(),
-                password: password.to_vec(),
-            })
+    /// The identity of a target made by [`target`](Self::target); of a target that says nothing,
+    /// the one without user, in database 0.
+    ///
+    /// # Errors
+    ///
+    /// If the secret was made by something else.
+    pub fn of(target: &Target) -> Result<Self, String> {
+        if target.secret.is_empty() {
+            return Ok(Self::default());
+        }
+        Self::decode(&target.secret)
+            .ok_or_else(|| "the target's secret was not made by this plugin".to_owned())
+    }
+
+    /// Protocol, database, and credentials if there are any: the user's length, user, password.
+    /// The length of no user is that of the longest, which none has.
+    fn encode(&self) -> Vec<u8> {
+        let mut secret = vec![match self.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        }];
+        secret.extend(self.database.to_le_bytes());
+        if let Some(credentials) = &self.credentials {
+            let user = credentials.user();
+            // Requests that say a user are shorter than this by far.
+            let len = user.map_or(u32::MAX, |user| user.len() as u32);
+            secret.extend(len.to_le_bytes());
+            secret.extend(user.unwrap_or_default());
+            secret.extend(credentials.password());
+        }
+        secret
+    }
+
+    fn decode(secret: &[u8]) -> Option<Self> {
+        let (protocol, rest) = secret.split_first()?;
+        let (database, rest) = rest.split_first_chunk()?;
+        let credentials = match rest {
+            [] => None,
+            rest => {
+                let (len, rest) = rest.split_first_chunk()?;
+                let (user, password) = match u32::from_le_bytes(*len) {
+                    u32::MAX => (None, rest),
+                    len => {
+                        let (user, password) = rest.split_at_checked(len as usize)?;
+                        (Some(user), password)
+                    }
+                };
+                Some(Credentials::new(user, password))
+            }
         };
         Some(Self {
             credentials,
-            database,
-            protocol,
+            database: u32::from_le_bytes(*database),
+            protocol: match protocol {
+                2 => Protocol::Resp2,
+                3 => Protocol::Resp3,
+                _ => return None,
+            },
         })
     }
 }
 
-/// A number in decimal digits.
-pub(crate) fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// What operators see of it: no password, but a digest that tells one from another.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("user=")?;
+        let user = self.credentials.as_ref().and_then(Credentials::user);
+        f.write_str(&shown(user.unwrap_or(b"default")))?;
+        let protocol = match self.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        };
+        write!(f, " db={} proto={protocol} auth=", self.database)?;
+        match &self.credentials {
+            None => f.write_str("none"),
+            Some(credentials) => f.write_str(&digest(credentials)),
+        }
+    }
 }
 
-fn digest(user: &[u8], password: &[u8]) -> String {
+/// The password stays out of logs here as well.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({self})")
+    }
+}
+
+/// A user's name, such that it holds no space and nothing else that an identity is made of.
+fn shown(user: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in user {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'@' => {
+                text.push(char::from(*byte));
+            }
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "%{byte:02x}");
+            }
+        }
+    }
+    if text.len() > MAX_SHOWN_USER {
+        return format!("sha256:{}", hex(&Sha256::digest(user)));
+    }
+    text
+}
+
+/// Of user and password, so that the same password of two users does not show.
+fn digest(credentials: &Credentials) -> String {
+    let user = credentials.user().unwrap_or(b"default");
     let mut hash = Sha256::new();
-    hash.update((user.len() as u64).to_be_bytes());
+    hash.update(b"leaseway redis identity\0");
+    hash.update((user.len() as u64).to_le_bytes());
     hash.update(user);
-    hash.update(password);
-    let mut digits: String = hash
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    digits.truncate(DIGITS);
-    digits
+    hash.update(credentials.password());
+    hex(&hash.finalize())
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter()
+        .take(DIGEST)
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -114,39 +205,69 @@ fn digest(user: &[u8], password: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn identity(user: &[u8], password: &[u8]) -> Identity {
-        let credentials = Some(Credentials {
-            user: user.to_vec(),
-            password: password.to_vec(),
-        });
+    fn identity(user: Option<&[u8]>, password: &[u8]) -> Identity {
         Identity {
-            credentials,
-            database: 3,
-            protocol: 3,
+            credentials: Some(Credentials::new(user, password)),
+            ..Identity::default()
         }
     }
 
     #[test]
-    fn a_target_tells_its_identity_and_shows_no_password() {
-        for identity in [
-            identity(b"app", b"s3cret word"),
-            identity(b"", b"x"),
-            Identity {
-                credentials: None,
-                database: 0,
-                protocol: 2,
-            },
+    fn an_identity_shows_everything_but_the_password() {
+        assert_eq!(
+            Identity::default().to_string(),
+            "user=default db=0 proto=2 auth=none"
+        );
+        let app = Identity {
+            database: 7,
+            protocol: Protocol::Resp3,
+            ..identity(Some(b"app"), b"hunter2")
+        };
+        let text = app.to_string();
+        let digest = text.strip_prefix("user=app db=7 proto=3 auth=").unwrap();
+        assert_eq!(digest.len(), 32);
+        assert!(!format!("{app:?}{:?}", app.target()).contains("hunter2"));
+    }
+
+    #[test]
+    fn what_differs_anywhere_differs_in_identity() {
+        let all = [
+            Identity::default(),
+            identity(None, b""),
+            identity(None, b"a"),
+            identity(Some(b"a"), b""),
+            identity(Some(b"ab"), b"c"),
+            identity(Some(b"a"), b"bc"),
+            identity(Some(b"a db=1"), b""),
+            identity(Some(b"a%20db%3d1"), b""),
+            identity(Some(&[0xff; 300]), b""),
+            identity(Some(&[0xfe; 300]), b""),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(one.to_string().len() <= 1024);
+            assert_eq!(Identity::of(&one.target()).as_ref(), Ok(one));
+            for other in &all[at + 1..] {
+                assert_ne!(one.target().identity, other.target().identity);
+                assert_ne!(one.target().secret, other.target().secret);
+            }
+        }
+    }
+
+    #[test]
+    fn the_default_user_may_be_named_or_not() {
+        assert_eq!(identity(Some(b"default"), b"a"), identity(None, b"a"));
+    }
+
+    #[test]
+    fn a_foreign_secret_is_refused() {
+        assert_eq!(Identity::of(&Target::default()), Ok(Identity::default()));
+        for secret in [
+            &[9u8][..],
+            &[2, 0],
+            &[9, 0, 0, 0, 0],
+            &[2, 0, 0, 0, 0, 9, 0, 0, 0],
         ] {
-            let target = identity.target();
-            assert_eq!(Identity::of(&target).unwrap(), identity);
-            assert!(!target.identity.contains("s3cret"), "{}", target.identity);
+            assert!(Identity::of(&Target::new("x").secret(secret)).is_err());
         }
-    }
-
-    #[test]
-    fn identities_differ_where_credentials_do() {
-        let shift = identity(b"ab", b"c").target();
-        assert_ne!(shift.identity, identity(b"a", b"bc").target().identity);
-        assert_ne!(shift.identity, identity(b"ab", b"d").target().identity);
     }
 }

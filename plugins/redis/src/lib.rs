@@ -1,112 +1,86 @@
-//! Leaseway plugin for Redis: many clients on few connections, over RESP2 and RESP3.
+//! Redis over pooled connections: many clients, few connections.
 //!
-//! In command mode a connection is leased for the commands at hand and released behind their last
-//! reply. While it has state of the client's own (a transaction, watched keys, subscriptions) it
-//! stays with the client. `resp` measures, `commands` classifies, `session` decides, `identity`
-//! and `conversations` look after who a connection is.
+//! A client has a connection only while it waits for replies, and for as long as it has left
+//! state there. [`resp`] measures what passes, [`commands`] knows what each command leaves
+//! behind, [`identity`] what makes connections interchangeable, [`Session`] puts these together
+//! for one client, and the conversations open, reset and probe connections that no client
+//! holds. What operators need to know is in `docs/plugins/redis.md`.
 
-mod commands;
+#![forbid(unsafe_code)]
+
+pub mod commands;
+pub mod config;
 mod conversations;
-mod identity;
-mod request;
+pub mod identity;
 pub mod resp;
 mod session;
 
-use leaseway_sdk::{Plugin, SessionInfo, Target};
-use serde::Deserialize;
+use std::rc::Rc;
 
+use leaseway_sdk::{Connect, Connection, Plugin, Probe, Reset, SessionInfo, Target};
+
+use config::{Config, MOST_COMMANDS_PER_LEASE};
 use identity::{Credentials, Identity};
 pub use session::Session;
+use session::Shared;
 
 /// The plugin, configured.
-pub struct Redis {
-    pooling: Pooling,
-    identity: Identity,
-    max_commands: u64,
-}
-
-/// When a connection is released.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pooling {
-    /// Behind the last reply that is expected.
-    #[default]
-    Command,
-    /// At the end of the session.
-    Session,
-}
-
-/// The plugin's config.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Config {
-    /// `command` (default) or `session`.
-    pub pooling: Pooling,
-    /// The user that connections authenticate as until a client says AUTH; needs `password`.
-    pub username: Option<String>,
-    /// The password; alone, that of the default user.
-    pub password: Option<String>,
-    /// The database of clients that have not said SELECT. Default 0.
-    pub database: u32,
-    /// Commands that one lease serves before others get a turn. Default 1024.
-    pub max_commands_per_lease: u64,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            pooling: Pooling::Command,
-            username: None,
-            password: None,
-            database: 0,
-            max_commands_per_lease: 1024,
-        }
-    }
-}
+pub struct Redis(Rc<Shared>);
 
 impl Plugin for Redis {
     type Config = Config;
     type Session = Session;
 
     fn configure(config: Config) -> Result<Self, String> {
-        let Config {
-            pooling,
-            username,
-            password,
-            database,
-            max_commands_per_lease,
-        } = config;
-        if max_commands_per_lease == 0 {
-            return Err(
-                "max-commands-per-lease: 0 would serve nobody; write at least 1".to_owned(),
-            );
+        if config.max_commands_per_lease.get() > MOST_COMMANDS_PER_LEASE {
+            return Err(format!(
+                "`max-commands-per-lease`: must be 1 to {MOST_COMMANDS_PER_LEASE}, not {}",
+                config.max_commands_per_lease
+            ));
         }
-        let credentials = match (username, password) {
+        let credentials = match (&config.username, &config.password) {
+            (Some(_), None) => {
+                return Err("`username`: there is no `password` to go with it".to_owned());
+            }
+            (user, Some(password)) => {
+                let user = user.as_ref().map(String::as_bytes);
+                Some(Credentials::new(user, password.as_bytes()))
+            }
             (None, None) => None,
-            (user, Some(password)) => Some(Credentials {
-                user: user.unwrap_or_default().into_bytes(),
-                password: password.into_bytes(),
-            }),
-            (Some(_), None) => return Err("username: needs a password beside it".to_owned()),
         };
-        let identity = Identity {
+        let identity = Rc::new(Identity {
             credentials,
-            database,
-            protocol: 2,
-        };
-        Ok(Self {
-            pooling,
-            identity,
-            max_commands: max_commands_per_lease,
-        })
+            database: config.database,
+            ..Identity::default()
+        });
+        Ok(Self(Rc::new(Shared { config, identity })))
     }
 
     fn session(&self, _: &SessionInfo) -> Session {
-        Session::new(self.identity.clone(), self.pooling, self.max_commands)
+        Session::new(Rc::clone(&self.0))
     }
 
     fn default_target(&self) -> Target {
-        self.identity.target()
+        self.0.identity.target()
+    }
+}
+
+impl Connect for Redis {
+    fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
+        conversations::handshake(c, &Identity::of(target)?)?;
+        Ok(Vec::new())
+    }
+}
+
+impl Reset for Redis {
+    fn reset(&self, c: &mut Connection<'_>, target: &Target) -> Result<(), String> {
+        conversations::reset(c, &Identity::of(target)?)
+    }
+}
+
+impl Probe for Redis {
+    fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+        conversations::probe(c)
     }
 }
 

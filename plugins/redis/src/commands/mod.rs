@@ -1,155 +1,147 @@
-//! What each command means for the connection that it is sent on.
+//! What each command does to a connection: whether it leaves it as it was, ties it to its client,
+//! or is none of the server's business.
+//!
+//! Owns the list of commands and what is said of them; never looks at a session. A command that
+//! is not listed is [`Class::Stream`]: nothing is known of what it leaves behind, nor of how many
+//! replies it has. Called by the session for every command of a client.
 
-mod table;
+mod names;
 
-use table::{READS, WRITES};
+use leaseway_sdk::frame::Parsed;
 
-/// What a command does to its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// One reply, and nothing stays. `read`: it may be sent twice.
-    Plain {
-        /// It changes nothing.
-        read: bool,
-    },
-    /// MULTI: what follows is queued until EXEC or DISCARD.
+use crate::resp::request::Command;
+
+/// What a command does to the connection that carries it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Leaves nothing behind, has one reply, and does no harm when it is carried out twice.
+    Read,
+    /// Leaves nothing behind and has one reply. Blocking commands are no different.
+    Write,
+    /// `MULTI`: begins a transaction.
     Multi,
-    /// EXEC or DISCARD: the end of a transaction.
-    EndOfMulti,
-    /// WATCH: the connection watches keys.
+    /// `EXEC`: ends a transaction, and what was watched.
+    Exec,
+    /// `DISCARD`: does the same.
+    Discard,
+    /// `WATCH`: the server remembers keys.
     Watch,
-    /// UNWATCH: it does not any more.
+    /// `UNWATCH`: and forgets them.
     Unwatch,
-    /// ASKING: speaks of the next command.
+    /// `ASKING`: concerns the next command.
     Asking,
-    /// One reply, and the connection is the client's own from then on; RESET would mend it.
+    /// Leaves state behind that `RESET` clears; one reply.
     Pin,
-    /// Replies cannot be counted any more: what comes is copied until the session ends.
+    /// Leaves state behind that no older server's `RESET` clears; one reply.
+    Taint,
+    /// Leaves state behind, and nobody knows how many replies follow.
     Stream,
-    /// AUTH: becomes identity.
+    /// `AUTH`.
     Auth,
-    /// HELLO: becomes identity.
+    /// `HELLO`.
     Hello,
-    /// SELECT: becomes identity.
+    /// `SELECT`.
     Select,
-    /// QUIT: answered here.
-    Quit,
-    /// RESET: answered here.
+    /// `CLIENT SETINFO`: says what the client is, which is nobody's state.
+    SetInfo,
+    /// `RESET`.
     Reset,
-    /// CLIENT and SCRIPT, whose first argument decides: see [`subcommand`].
-    Container,
+    /// `QUIT`.
+    Quit,
+    /// What a browser says. Redis closes such connections, and so must the relay: it is how
+    /// web pages would talk to a server behind a firewall.
+    Web,
 }
 
-/// The longest name in the tables, and then some.
-const LONGEST: usize = 32;
+/// What a name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Is(Class),
+    /// The first argument decides; names of subcommands, and what they are.
+    Container(&'static [(&'static str, Class)], Class),
+}
 
-/// Looks a command up, in any case. One that is not known is taken to change its connection in
-/// ways that nobody can count on.
-pub(crate) fn class(name: &[u8]) -> Class {
-    let mut buffer = [0; LONGEST];
-    let Some(name) = upper(name, &mut buffer) else {
-        return Class::Stream;
-    };
-    if READS.binary_search(&name).is_ok() {
-        return Class::Plain { read: true };
+/// Finds out what this command is. Waits for its first argument where that decides.
+#[inline]
+#[must_use]
+pub fn classify(command: &Command<'_>) -> Parsed<Class> {
+    let known = |value| Parsed::Complete { value, len: 0 };
+    match named(command.name()) {
+        Named::Is(class) => known(class),
+        Named::Container(_, bare) if command.argc == 1 => known(bare),
+        Named::Container(subcommands, _) => command.arguments(1).map(|arguments| {
+            let name = Lowered::new(arguments.first().copied().unwrap_or_default());
+            subcommands
+                .iter()
+                .find(|(subcommand, _)| subcommand.as_bytes() == name.bytes())
+                .map_or(Class::Stream, |(_, class)| *class)
+        }),
     }
-    if WRITES.binary_search(&name).is_ok() {
-        return Class::Plain { read: false };
+}
+
+#[inline]
+fn named(name: &[u8]) -> Named {
+    let name = Lowered::new(name);
+    let name = name.bytes();
+    let is_in = |names: &[&str]| {
+        names
+            .binary_search_by(|probe| probe.as_bytes().cmp(name))
+            .is_ok()
+    };
+    if is_in(names::READ) {
+        return Named::Is(Class::Read);
+    }
+    if is_in(names::WRITE) {
+        return Named::Is(Class::Write);
+    }
+    let special = names::SPECIAL
+        .iter()
+        .find(|(special, _)| special.as_bytes() == name);
+    if let Some((_, class)) = special {
+        return Named::Is(*class);
+    }
+    if is_in(names::READ_OF_MODULES) {
+        return Named::Is(Class::Read);
+    }
+    if is_in(names::WRITE_OF_MODULES) {
+        return Named::Is(Class::Write);
     }
     match name {
-        "MULTI" => Class::Multi,
-        "EXEC" | "DISCARD" => Class::EndOfMulti,
-        "WATCH" => Class::Watch,
-        "UNWATCH" => Class::Unwatch,
-        "ASKING" => Class::Asking,
-        "READONLY" | "READWRITE" => Class::Pin,
-        "AUTH" => Class::Auth,
-        "HELLO" => Class::Hello,
-        "SELECT" => Class::Select,
-        "QUIT" => Class::Quit,
-        "RESET" => Class::Reset,
-        "CLIENT" | "SCRIPT" => Class::Container,
-        // SUBSCRIBE and its family, MONITOR, SYNC, PSYNC and REPLCONF turn the connection into
-        // a stream; DEBUG, SHUTDOWN, FAILOVER, PFDEBUG, PFSELFTEST and RESTORE-ASKING are for
-        // servers' own use; and nobody knows what an unknown command does.
-        _ => Class::Stream,
+        b"client" => Named::Container(names::CLIENT, Class::Write),
+        b"script" => Named::Container(names::SCRIPT, Class::Write),
+        _ => Named::Is(Class::Stream),
     }
 }
 
-/// What a subcommand of CLIENT or SCRIPT does.
-pub(crate) fn subcommand(name: &[u8], first: &[u8]) -> Subcommand {
-    let (mut outer, mut inner) = ([0; LONGEST], [0; LONGEST]);
-    match (upper(name, &mut outer), upper(first, &mut inner)) {
-        (Some("CLIENT"), Some("SETINFO")) => Subcommand::Swallow,
-        (
-            Some("CLIENT"),
-            Some(
-                "ID" | "INFO" | "LIST" | "KILL" | "GETNAME" | "GETREDIR" | "TRACKINGINFO" | "PAUSE"
-                | "UNPAUSE" | "UNBLOCK" | "HELP",
-            ),
-        )
-        | (Some("SCRIPT"), Some("EXISTS" | "FLUSH" | "HELP" | "KILL" | "LOAD" | "SHOW")) => {
-            Subcommand::Class(Class::Plain { read: false })
+/// The longest name in the lists, and room to spare.
+const LONGEST: usize = 32;
+
+/// A name in lower case, without an allocation. Names that are too long to be known are empty.
+struct Lowered {
+    bytes: [u8; LONGEST],
+    len: usize,
+}
+
+impl Lowered {
+    #[inline]
+    fn new(name: &[u8]) -> Self {
+        let mut lowered = Self {
+            bytes: [0; LONGEST],
+            len: 0,
+        };
+        if let Some(room) = lowered.bytes.get_mut(..name.len()) {
+            room.copy_from_slice(name);
+            room.make_ascii_lowercase();
+            lowered.len = name.len();
         }
-        (
-            Some("CLIENT"),
-            Some("SETNAME" | "TRACKING" | "CACHING" | "NO-EVICT" | "NO-TOUCH" | "CAPA"),
-        ) => Subcommand::Class(Class::Pin),
-        _ => Subcommand::Class(Class::Stream),
+        lowered
     }
-}
 
-/// See [`subcommand`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Subcommand {
-    /// As a command of this class.
-    Class(Class),
-    /// Answered `+OK` here: it describes a connection that is nobody's own.
-    Swallow,
-}
-
-fn upper<'a>(name: &[u8], buffer: &'a mut [u8; LONGEST]) -> Option<&'a str> {
-    let buffer = buffer.get_mut(..name.len())?;
-    buffer.copy_from_slice(name);
-    buffer.make_ascii_uppercase();
-    std::str::from_utf8(buffer).ok()
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod real_server;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_sorted_and_share_nothing() {
-        assert!(READS.is_sorted() && WRITES.is_sorted());
-        assert!(READS.iter().all(|name| WRITES.binary_search(name).is_err()));
-    }
-
-    #[test]
-    fn names_are_found_in_any_case_and_strangers_are_not_guessed_at() {
-        assert_eq!(class(b"get"), Class::Plain { read: true });
-        assert_eq!(class(b"InCr"), Class::Plain { read: false });
-        assert_eq!(class(b"BLPOP"), Class::Plain { read: false });
-        assert_eq!(class(b"exec"), Class::EndOfMulti);
-        assert_eq!(class(b"psubscribe"), Class::Stream);
-        assert_eq!(class(b"FT.SEARCH"), Class::Stream);
-        assert_eq!(class(b""), Class::Stream);
-        assert_eq!(class(&[b'x'; 64]), Class::Stream);
-        let client = |first: &[u8]| subcommand(b"client", first);
-        assert_eq!(client(b"setinfo"), Subcommand::Swallow);
-        assert_eq!(client(b"SetName"), Subcommand::Class(Class::Pin));
-        assert_eq!(client(b"reply"), Subcommand::Class(Class::Stream));
-        assert_eq!(
-            client(b"id"),
-            Subcommand::Class(Class::Plain { read: false })
-        );
-        assert_eq!(
-            subcommand(b"script", b"debug"),
-            Subcommand::Class(Class::Stream)
-        );
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 mod inline;
 pub mod reply;
 pub mod request;
+pub(crate) mod write;
 
 /// A number as Redis writes lengths: decimal digits and nothing else, no sign, no leading zero.
 /// What Redis would refuse must not be taken for a length here.

@@ -121,7 +121,8 @@ fn what_redis_refuses_is_refused() {
     assert_eq!(rest.cover(b"$1\r\na\r\nb"), Err(NO_BULK));
 }
 
-/// What a whole stream of requests is made of: names, argument counts, and where it stopped.
+/// What a whole stream of requests is made of: names with their argument counts, how many bytes,
+/// and why it is no good.
 type Outcome = (Vec<(Vec<u8>, u64)>, u64, Option<ProtocolError>);
 
 fn outcome(bytes: &[u8], cuts: &[usize]) -> Outcome {

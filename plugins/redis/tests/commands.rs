@@ -1,0 +1,286 @@
+//! Plain commands: a connection is leased for as long as replies are expected, and no longer.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::*;
+use leaseway_plugin_redis::Redis;
+use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, SessionEnd};
+use leaseway_sdk::{Choice, ChooseUpstream, Disposition, OnData, Plugin, SessionInfo, Side, Step};
+
+fn bare_session() -> <Redis as Plugin>::Session {
+    let plugin = leaseway_sdk::testing::configure::<Redis>("{}").unwrap();
+    plugin.session(&SessionInfo {
+        id: 1,
+        listener: "test".into(),
+        client_address: "127.0.0.1:1".into(),
+        local_address: "127.0.0.1:2".into(),
+    })
+}
+
+fn steps_of(choice: Choice) -> Vec<Step> {
+    match choice {
+        Choice::Lease(request) => request.then,
+        other => panic!("no lease: {other:?}"),
+    }
+}
+
+#[test]
+fn a_command_costs_two_calls() {
+    let mut session = bare_session();
+    let get = requests("GET k");
+    let then = steps_of(session.choose_upstream(&get));
+    assert_eq!(then, [Step::ForwardIdempotent(get.len() as u64)]);
+    let steps: Vec<Step> = session.on_data(Side::Upstream, b"$1\r\nv\r\n").into();
+    assert_eq!(steps, [Step::Forward(7), Step::Release(Disposition::Keep)]);
+}
+
+#[test]
+fn only_reads_may_be_sent_twice_and_only_among_themselves() {
+    for (text, replayable) in [
+        ("GET a; MGET a b; PING; EXISTS a", true),
+        ("GET a; SET a b", false),
+        ("INCR a", false),
+        ("MULTI; GET a", false),
+        ("WATCH a; GET a", false),
+        ("EVAL x 0", false),
+    ] {
+        let bytes = requests(text);
+        let len = bytes.len() as u64;
+        let expected = match replayable {
+            true => Step::ForwardIdempotent(len),
+            false => Step::Forward(len),
+        };
+        assert_eq!(
+            steps_of(bare_session().choose_upstream(&bytes)),
+            [expected],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_connection_is_kept_once_all_replies_are_in() {
+    let mut session = session();
+    let bytes = requests("SET a b; GET a; INCR n");
+    session.client(&bytes);
+    assert_eq!(session.take_upstream(), bytes);
+    session.upstream(b"+OK\r\n$1\r\nb\r\n");
+    assert!(session.is_leased());
+    session.upstream(b":1\r\n");
+    assert!(!session.is_leased());
+    assert_eq!(returned(&mut session), Disposition::Keep);
+    assert_eq!(session.take_client(), b"+OK\r\n$1\r\nb\r\n:1\r\n");
+    exchange(&mut session, "GET a", "-ERR plain errors are replies\r\n");
+    assert_eq!(returned(&mut session), Disposition::Keep);
+    assert_eq!(session.leases().len(), 2);
+}
+
+#[test]
+fn more_commands_may_follow_while_replies_are_expected() {
+    let mut session = session();
+    session.client(&requests("GET a"));
+    session.client(&requests("SET b c"));
+    session.upstream(b"$-1\r\n");
+    session.client(&requests("GET c"));
+    session.upstream(b"+OK\r\n$-1\r\n");
+    assert_eq!(session.leases().len(), 1);
+    assert!(!session.is_leased());
+    assert_eq!(session.leases()[0].sent, requests("GET a; SET b c; GET c"));
+}
+
+#[test]
+fn large_values_pass_unseen_in_both_directions() {
+    let mut session = session().with_max_shown(100);
+    session.client(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000\r\n");
+    session.client(&[b'x'; 1002]);
+    session.upstream(b"+OK\r\n");
+    assert!(!session.is_leased());
+    session.client(&requests("GET k"));
+    session.upstream(b"$1000\r\n");
+    session.upstream(&[b'y'; 1001]);
+    assert!(session.is_leased(), "the last byte has not come");
+    session.upstream(b"y");
+    assert!(!session.is_leased());
+    assert_eq!(session.leases()[0].sent.len(), 27 + 1002);
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}
+
+#[test]
+fn a_client_that_never_waits_lets_others_have_their_turn() {
+    let mut session = ScriptedSession::<Redis>::new(r#"{"max-commands-per-lease": 2}"#);
+    session.client(&requests("GET 1; GET 2; GET 3"));
+    assert_eq!(session.take_upstream(), requests("GET 1; GET 2"));
+    session.client(&requests("GET 4"));
+    assert_eq!(session.take_upstream(), b"");
+    session.upstream(b":1\r\n:2\r\n");
+    assert_eq!(session.take_upstream(), requests("GET 3; GET 4"));
+    session.upstream(b":3\r\n:4\r\n");
+    assert_eq!(session.take_client(), b":1\r\n:2\r\n:3\r\n:4\r\n");
+    assert_eq!(session.leases().len(), 2);
+}
+
+#[test]
+fn inline_commands_and_empty_lines_are_understood() {
+    let mut session = session();
+    session.client(b"\r\n*0\r\n");
+    assert_eq!(session.leases().len(), 0);
+    session.client(b"PING\r\nget \"a b\"\n");
+    assert_eq!(session.take_upstream(), b"PING\r\nget \"a b\"\n");
+    session.upstream(b"+PONG\r\n$-1\r\n");
+    assert!(!session.is_leased());
+}
+
+#[test]
+fn quit_waits_for_replies_and_reaches_no_server() {
+    let mut session = session();
+    session.client(&requests("GET a; QUIT; GET b"));
+    assert_eq!(session.take_upstream(), requests("GET a"));
+    assert_eq!(session.end(), None);
+    session.upstream(b"$-1\r\n");
+    assert_eq!(session.take_client(), b"$-1\r\n+OK\r\n");
+    assert_eq!(
+        session.end(),
+        Some(&SessionEnd::Plugin(Some("QUIT".into())))
+    );
+    assert_eq!(session.take_upstream(), b"");
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}
+
+#[test]
+fn what_the_client_is_called_by_its_library_is_answered_here() {
+    let mut session = session();
+    answered(&mut session, "CLIENT SETINFO lib-name x", "+OK\r\n");
+    answered(
+        &mut session,
+        "client setinfo lib-name",
+        "-ERR wrong number of arguments for 'client|setinfo' command\r\n",
+    );
+    assert_eq!(session.leases().len(), 0);
+}
+
+#[test]
+fn protocol_errors_are_answered_in_turn_and_end_the_session() {
+    for (bytes, why) in [
+        (&b"*1\r\nPING\r\n"[..], "expected '$'"),
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"GET \"a\r\n", "unbalanced quotes in request"),
+        (b"*2\r\n$3\r\nGET\r\n:1\r\n", "expected '$'"),
+    ] {
+        for pieces in [1, 7, 1000] {
+            let mut session = session().in_pieces_of(pieces);
+            session.client(&[&requests("INCR n")[..], bytes].concat());
+            session.upstream(b":1\r\n");
+            assert_eq!(
+                escaped(&session.take_client()),
+                escaped(format!(":1\r\n-ERR Protocol error: {why}\r\n").as_bytes()),
+                "{} in pieces of {pieces}",
+                bytes.escape_ascii()
+            );
+            assert!(session.end().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_browser_is_shown_the_door() {
+    for line in ["POST / HTTP/1.1\r\n", "Host: localhost\r\n"] {
+        let mut session = session();
+        session.client(line.as_bytes());
+        assert!(session.end().is_some(), "{line}");
+        assert_eq!(session.leases().len(), 0);
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_side_still_gets_its_replies() {
+    let mut session = session();
+    session.client(&requests("GET a; QUIT"));
+    session.client_eof();
+    assert_eq!(session.end(), None);
+    session.upstream(b"$-1\r\n");
+    assert_eq!(session.take_client(), b"$-1\r\n+OK\r\n");
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}
+
+#[test]
+fn a_client_that_closes_in_mid_request_costs_the_connection() {
+    let mut session = session();
+    session.client(b"*2\r\n$3\r\nGET\r\n$100");
+    session.client_eof();
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), Disposition::Close);
+}
+
+#[test]
+fn a_client_that_leaves_in_mid_reply_costs_the_connection() {
+    let mut session = session();
+    session.client(&requests("GET a; GET b"));
+    session.upstream(b"$1\r\na\r\n");
+    session.client_error();
+    assert_eq!(returned(&mut session), Disposition::Close);
+    let mut session = common::session();
+    session.client(&requests("GET a"));
+    session.upstream(b"$10\r\nabc");
+    session.client_error();
+    assert_eq!(returned(&mut session), Disposition::Close);
+}
+
+#[test]
+fn what_nobody_asked_for_costs_the_connection() {
+    let mut session = session();
+    session.client(&requests("GET a"));
+    session.upstream(b"$-1\r\n+more\r\n");
+    assert_eq!(session.take_client(), b"$-1\r\n");
+    assert!(matches!(session.leases()[0].end, LeaseEnd::Doubted(_)));
+    let mut session = common::session();
+    session.client(&requests("GET a"));
+    session.upstream(b"HTTP/1.1 200 OK\r\n");
+    assert_eq!(session.take_client(), b"");
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), Disposition::Close);
+}
+
+#[test]
+fn pushes_pass_and_are_no_replies() {
+    let mut session = session();
+    session.client(&requests("GET a"));
+    session.upstream(b">2\r\n+x\r\n+y\r\n|1\r\n+ttl\r\n:1\r\n");
+    assert!(session.is_leased());
+    session.upstream(b"$1\r\na\r\n");
+    assert!(!session.is_leased());
+    assert_eq!(
+        session.take_client(),
+        b">2\r\n+x\r\n+y\r\n|1\r\n+ttl\r\n:1\r\n$1\r\na\r\n"
+    );
+}
+
+#[test]
+fn any_split_of_a_pipeline_has_the_same_transcript() {
+    let client = requests(
+        "SET k value; GET k; CLIENT SETINFO lib-name x; MULTI; INCR n; EXEC; HGETALL h; QUIT",
+    );
+    let replies = [
+        &b"+OK\r\n$5\r\nvalue\r\n"[..],
+        b"+OK\r\n+QUEUED\r\n*1\r\n:1\r\n%1\r\n+f\r\n$1\r\nv\r\n",
+    ];
+    let transcript = |pieces: usize| {
+        let mut session = session().in_pieces_of(pieces);
+        session.client(&client);
+        session.upstream(replies[0]);
+        session.upstream(replies[1]);
+        let sent = session.leases().iter().map(|lease| lease.sent.clone());
+        let sent: Vec<_> = sent.collect();
+        (session.take_client(), sent, session.end().cloned())
+    };
+    let whole = transcript(1000);
+    assert_eq!(
+        escaped(&whole.0),
+        escaped(&[replies[0], b"+OK\r\n", replies[1], b"+OK\r\n"].concat())
+    );
+    assert_eq!(whole.1.len(), 2);
+    for pieces in 1..40 {
+        assert_eq!(transcript(pieces), whole, "in pieces of {pieces}");
+    }
+}
