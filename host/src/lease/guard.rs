@@ -1,5 +1,6 @@
 //! The guard that a session holds.
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Lease {
     connection: Connection,
     ending: Ending,
     written: u64,
+    /// It broke, and the upstream had not closed it before.
+    broke: bool,
 }
 
 impl Lease {
@@ -39,6 +42,7 @@ impl Lease {
             connection,
             ending,
             written: 0,
+            broke: false,
         }
     }
 
@@ -72,14 +76,26 @@ impl Lease {
         self.ending.endpoint.replied();
     }
 
-    /// Whether any byte written during this lease may have reached the upstream: false only where
-    /// its kernel has acknowledged none.
+    /// Takes note of an error in reading or writing. A broken pipe is what a connection says that
+    /// the upstream has closed, even where a reset followed.
+    pub fn failed(&mut self, error: &io::Error) {
+        self.broke |= error.kind() != io::ErrorKind::BrokenPipe;
+    }
+
+    /// Whether any byte written during this lease may have reached the upstream.
+    ///
+    /// It has not where nothing was written, or where the upstream has closed the connection and
+    /// its kernel has acknowledged none. Any other end leaves doubt: the acknowledgement that a
+    /// reset carries is not looked at (RFC 9293, section 3.10.7.4, checks RST before ACK), and
+    /// one that was lost may have been for bytes that arrived.
     pub fn delivered(&self) -> bool {
-        self.written > 0
-            && self
-                .connection
-                .unacknowledged()
-                .map_or(true, |waiting| waiting < self.written)
+        self.written > 0 && (self.broke || self.arrived())
+    }
+
+    fn arrived(&self) -> bool {
+        self.connection
+            .unacknowledged()
+            .map_or(true, |waiting| waiting < self.written)
     }
 
     /// Ends the lease. `clean`: the host, too, finds nothing wrong with the connection.

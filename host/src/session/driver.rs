@@ -208,7 +208,10 @@ impl SessionTask {
                     }
                     self.engine.wrote(side, count);
                 }
-                Poll::Ready(Err(_)) if side == Side::Upstream => {
+                Poll::Ready(Err(error)) if side == Side::Upstream => {
+                    if let Some(lease) = &mut self.lease {
+                        lease.failed(&error);
+                    }
                     self.engine.upstream_write_failed();
                 }
                 Poll::Ready(Err(_)) => self.engine.client_broke(self.hooks.as_mut()),
@@ -251,7 +254,12 @@ impl SessionTask {
                 self.engine.run(hooks);
             }
             (Side::Client, Poll::Ready(Err(_))) => self.engine.client_broke(hooks),
-            (Side::Upstream, Poll::Ready(Err(error))) => self.lose(&error.to_string()),
+            (Side::Upstream, Poll::Ready(Err(error))) => {
+                if let Some(lease) = &mut self.lease {
+                    lease.failed(&error);
+                }
+                self.lose(&error.to_string());
+            }
         }
         true
     }

@@ -352,13 +352,19 @@ fn the_kernel_knows_that_nothing_arrived_at_a_dead_connection() {
             eventually("the upstream has closed", || seen.open() == 0).await;
             // Depending on who is faster the write itself fails, or the reset comes after it.
             for _ in 0..2 {
-                if lease.stream_mut().write_all(b"second").await.is_ok() {
-                    lease.wrote(6);
+                match lease.stream_mut().write_all(b"second").await {
+                    Ok(()) => lease.wrote(6),
+                    Err(error) => lease.failed(&error),
                 }
             }
             let mut byte = [0];
-            assert!(!matches!(lease.stream_mut().read(&mut byte).await, Ok(1..)));
+            match lease.stream_mut().read(&mut byte).await {
+                Ok(count) => assert_eq!(count, 0),
+                Err(error) => lease.failed(&error),
+            }
             assert!(!lease.delivered(), "a dead connection takes nothing in");
+            lease.failed(&std::io::ErrorKind::ConnectionReset.into());
+            assert!(lease.delivered(), "a reset without a close leaves doubt");
         },
     );
 }
