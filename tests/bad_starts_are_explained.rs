@@ -2,26 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::PathBuf;
-use std::process::Command;
-
+use leaseway_tests::command::leaseway;
 use leaseway_tests::dir::TempDir;
-use leaseway_tests::{plugins, ports};
-
-/// Runs the binary to its end: exit code, and all that it said.
-fn leaseway(args: &[&str]) -> (i32, String) {
-    let binary = std::env::var_os("LEASEWAY_BIN")
-        .map_or_else(|| plugins::programs().join("leaseway"), PathBuf::from);
-    let output = Command::new(binary)
-        .args(args)
-        .output()
-        .expect("cargo build -p leaseway");
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.code().expect("it was not killed"),
-        String::from_utf8(said).unwrap(),
-    )
-}
+use leaseway_tests::ports;
 
 /// A start without a file, with this plugin.
 fn relay_with(plugin: &str) -> (i32, String) {
@@ -88,32 +71,5 @@ fn a_config_with_mistakes_names_them_all() {
             said.contains("leaseway.toml:3:") && said.contains("\"upstreams\""),
             "{said}"
         );
-    }
-}
-
-#[test]
-fn a_probe_tells_dead_from_wrong_usage() {
-    let redis = plugins::path("redis");
-    let redis = redis.to_str().unwrap();
-    let closed = ports::free_address().to_string();
-    let (code, said) = leaseway(&["probe", "--plugin", redis, &closed]);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("dead: cannot connect"), "{said}");
-    let (code, said) = leaseway(&["probe", "--plugin", "/nowhere.wasm", &closed]);
-    assert_eq!(code, 2, "{said}");
-}
-
-#[test]
-fn a_plugin_can_be_looked_at() {
-    let redis = plugins::path("redis");
-    let (code, said) = leaseway(&["plugin", "inspect", redis.to_str().unwrap()]);
-    assert_eq!(code, 0, "{said}");
-    for part in [
-        "plugin      redis 0.1.0",
-        "leaseway:plugin@0.1.0",
-        "choose-upstream",
-        "probe",
-    ] {
-        assert!(said.contains(part), "{part} is missing:\n{said}");
     }
 }

@@ -88,6 +88,7 @@ async fn a_slow_reader_holds_its_source_back_in_bounded_memory() {
     const PIECE: usize = 1 << 16;
     /// Far below what a relay would hold that did not hold its source back.
     const MEMORY: u64 = 32 << 20;
+    const BETWEEN_LOOKS: u64 = 4 << 20;
     let (server, address) = listen().await;
     let relay = Relay::start_with(PLAIN, &[("server", &address)]).await;
     let before = relay.rss_bytes();
@@ -120,6 +121,7 @@ async fn a_slow_reader_holds_its_source_back_in_bounded_memory() {
     assert!(sent.load(Ordering::Relaxed) < TOTAL / 4);
     let mut received = 0_u64;
     let mut most = relay.rss_bytes();
+    let mut next_look = 0;
     let mut piece = vec![0; PIECE];
     while received < TOTAL {
         let count = client.read(&mut piece).await.unwrap();
@@ -134,8 +136,9 @@ async fn a_slow_reader_holds_its_source_back_in_bounded_memory() {
             );
         }
         received += count as u64;
-        if received.is_multiple_of(64) {
+        if received >= next_look {
             most = most.max(relay.rss_bytes());
+            next_look = received + BETWEEN_LOOKS;
         }
     }
     source.await.unwrap();

@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod command;
+pub mod cutter;
 pub mod dir;
 pub mod http;
 pub mod metrics;

@@ -2,21 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::command::{MEND, binary};
 use crate::dir::TempDir;
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::wait::eventually;
 use crate::{http, plugins, ports};
 
-/// The variable that names the binary; set by `cargo xtask test`.
-const BINARY: &str = "LEASEWAY_BIN";
-const MEND: &str = "cargo build -p leaseway";
 /// Plugins may have to be compiled at start, on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
@@ -238,11 +236,6 @@ impl Relay {
             panic!("leaseway ended, {status}:\n{}", self.log());
         }
     }
-}
-
-/// `$LEASEWAY_BIN`, or the one that was built beside the tests.
-fn binary() -> PathBuf {
-    std::env::var_os(BINARY).map_or_else(|| plugins::programs().join("leaseway"), PathBuf::from)
 }
 
 /// Fills in the placeholders; returns the addresses that were made up for them.
