@@ -77,8 +77,9 @@ pub trait OnLeaseFailed {
 /// start of the lease, and bytes never enter the plugin.
 pub trait OnData {
     /// Bytes have come while a connection is leased: all of this side that no step has covered.
-    /// What the returned steps leave uncovered is shown again, with more, when more comes, and
-    /// when the other side's steps have changed something.
+    /// What the returned steps leave uncovered is shown again: at once if they have covered
+    /// anything, so that one frame a call is enough, and otherwise with more, when more comes or
+    /// the other side's steps have changed something.
     fn on_data(&mut self, origin: Side, data: &[u8]) -> Steps;
 }
 

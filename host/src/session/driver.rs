@@ -22,7 +22,7 @@ use super::end::End;
 use super::engine::{Engine, EngineLimits, LeaseFacts};
 use super::registry::{Phase, Ticket};
 use super::unplugged::Unplugged;
-use crate::contract::{Hooks, LeaseError, SessionInfo, Side};
+use crate::contract::{Disposition, Hooks, LeaseError, SessionInfo, Side};
 use crate::lease::{Lease, Leasing, borrow};
 use crate::plugin::{Fault, SessionHooks};
 
@@ -102,11 +102,11 @@ impl SessionTask {
         })
     }
 
-    fn speaks_first_upstream(&self) -> bool {
-        self.context
-            .plugin
-            .as_ref()
-            .is_none_or(|plugin| plugin.plugin().info().speaks_first == Side::Upstream)
+    fn leases_at_accept(&self) -> bool {
+        self.context.plugin.as_ref().is_none_or(|plugin| {
+            let info = plugin.plugin().info();
+            info.speaks_first == Side::Upstream || !info.hooks.contains(Hooks::CHOOSE_UPSTREAM)
+        })
     }
 
     /// Hears what others want of this session.
@@ -118,7 +118,7 @@ impl SessionTask {
         match self.ticket.phase(cx) {
             Phase::Serving => {}
             Phase::Draining => self.engine.drain(hooks),
-            Phase::Stopping | Phase::Gone => self.engine.expire("drain-timeout", hooks),
+            Phase::Stopping | Phase::Gone => self.engine.stop(hooks),
         }
     }
 
@@ -128,7 +128,9 @@ impl SessionTask {
         if let Some(giveback) = self.engine.take_giveback() {
             moved = true;
             if let Some(lease) = self.lease.take() {
-                if let Some(reason) = giveback.unclean {
+                if let Some(reason) = giveback.unclean
+                    && giveback.disposition != Disposition::Close
+                {
                     self.context.counters.unclean(reason);
                 }
                 lease.release(giveback.disposition, giveback.unclean.is_none());
@@ -342,7 +344,7 @@ impl Future for SessionTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if !std::mem::replace(&mut this.started, true) && this.speaks_first_upstream() {
+        if !std::mem::replace(&mut this.started, true) && this.leases_at_accept() {
             this.engine.start(this.hooks.as_mut());
         }
         loop {

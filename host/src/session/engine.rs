@@ -344,11 +344,7 @@ impl Engine {
         self.client.shown = 0;
         if let Some(leased) = leased {
             match hooks.on_leased(&leased) {
-                Ok(steps) => {
-                    for step in steps.into_iter().rev() {
-                        self.client.steps.push_front(step);
-                    }
-                }
+                Ok(steps) => self.client.go_first(steps),
                 Err(fault) => self.finish(End::Fault(fault), hooks),
             }
         }
@@ -367,14 +363,10 @@ impl Engine {
             )),
             None => why,
         };
-        self.upstream.owed = Owed::Nothing;
-        self.upstream.steps.clear();
-        // The steps behind a `lease` are dropped with it; those behind bytes that a replacement
-        // was to carry only lose their way.
         if matches!(why, LeaseError::Lost(_)) {
-            self.drop_unsent();
-            self.client.forget_lease();
+            self.leave_connection();
         } else {
+            // The steps behind a `lease` are dropped with it.
             self.client.steps.clear();
         }
         let result = self.tell_lease_failed(why, hooks);
@@ -385,6 +377,11 @@ impl Engine {
     /// A time limit has passed; `name` is its name in the config.
     pub fn expire(&mut self, name: &'static str, hooks: &mut dyn SessionHooks) {
         self.finish(End::Timeout(name), hooks);
+    }
+
+    /// The host does not wait any longer: the session ends now.
+    pub fn stop(&mut self, hooks: &mut dyn SessionHooks) {
+        self.finish(End::Drain, hooks);
     }
 
     /// The host shuts down: the session ends as soon as it holds no lease.
@@ -481,9 +478,12 @@ impl Engine {
             Some("half-closed")
         } else if self.upstream.uncovered() > 0 {
             Some("unread-bytes")
-        } else if matches!(self.upstream.owed, Owed::Forward(_) | Owed::Discard(_)) {
+        } else if self.upstream.covers_more() {
             Some("reply-unfinished")
-        } else if matches!(self.client.owed, Owed::Forward(_)) || self.client.has_forwards() {
+        } else if self.client.covers_more()
+            || self.client.speaks_to_upstream()
+            || self.upstream.speaks_to_upstream()
+        {
             Some("request-unfinished")
         } else if !self.upstream.output.is_empty() || self.client.passing > 0 {
             Some("request-unwritten")
@@ -492,7 +492,7 @@ impl Engine {
         }
     }
 
-    /// Hands the connection to the driver and leaves both sides as they are without it.
+    /// Hands the connection to the driver.
     pub(super) fn give_back(&mut self, disposition: Disposition) {
         let unclean = self.unclean();
         self.giveback = Some(Giveback {
@@ -500,21 +500,17 @@ impl Engine {
             unclean,
         });
         self.lease = LeaseState::None;
-        self.drop_unsent();
-        self.upstream.drop_uncovered();
-        self.upstream.ended = false;
-        self.upstream.shut = false;
-        self.client.forget_lease();
-        self.upstream.forget_lease();
-        self.upstream.owed = Owed::Nothing;
+        self.leave_connection();
     }
 
-    /// Bytes that were meant for a connection that is gone.
-    pub(super) fn drop_unsent(&mut self) {
-        self.upstream.output.clear();
+    /// Leaves both sides as they are without a connection.
+    fn leave_connection(&mut self) {
+        // Bytes that were meant for it.
         self.client.kept += self.client.passing;
         self.client.passing = 0;
         self.client.drop_kept();
+        self.client.go_on_without_lease();
+        self.upstream.forget_connection();
     }
 }
 

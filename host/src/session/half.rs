@@ -3,12 +3,15 @@
 //!
 //! Layout of `input`: `kept | passing | uncovered`. Kept bytes were written to a reused upstream
 //! connection that has not replied yet, and may have to be written again; passing bytes are to be
-//! written to the other side; uncovered bytes are the plugin's to decide about.
+//! written to the other side; uncovered bytes are the plugin's to decide about, but for those that
+//! a lost lease has left to be skipped.
 
 use std::collections::VecDeque;
 
-use crate::contract::Step;
+use crate::contract::{Side, Step};
 use crate::copy::Buffer;
+
+use super::pump::up_to;
 
 /// What a step has promised about bytes that have not all arrived yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,9 @@ pub(super) struct Half {
     pub(super) input: Buffer,
     pub(super) kept: usize,
     pub(super) passing: usize,
+    /// The next so many bytes were to be forwarded on a lease that is gone: they are swallowed,
+    /// ahead of whatever the program says.
+    pub(super) skip: u64,
     pub(super) owed: Owed,
     /// The rest of the program that the plugin returned for this side's bytes.
     pub(super) steps: VecDeque<Step>,
@@ -92,6 +98,7 @@ impl Half {
             input: Buffer::default(),
             kept: 0,
             passing: 0,
+            skip: 0,
             owed: Owed::Nothing,
             steps: VecDeque::new(),
             output: Output::default(),
@@ -115,11 +122,37 @@ impl Half {
         &self.input.bytes()[self.kept..self.kept + self.passing]
     }
 
-    /// Whether bytes are still to be forwarded by steps that wait.
-    pub(super) fn has_forwards(&self) -> bool {
+    /// Puts steps in front of the program.
+    pub(super) fn go_first(&mut self, steps: Vec<Step>) {
+        for step in steps.into_iter().rev() {
+            self.steps.push_front(step);
+        }
+    }
+
+    /// Whether steps that wait are to pass bytes on.
+    pub(super) fn will_forward(&self) -> bool {
+        matches!(self.owed, Owed::Forward(_))
+            || self
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Forward(_) | Step::ForwardIdempotent(_)))
+    }
+
+    /// Whether the program covers bytes that have not come, or will.
+    pub(super) fn covers_more(&self) -> bool {
+        self.will_forward()
+            || matches!(self.owed, Owed::Discard(_))
+            || self
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Discard(_)))
+    }
+
+    /// Whether the program has more to say to the upstream.
+    pub(super) fn speaks_to_upstream(&self) -> bool {
         self.steps
             .iter()
-            .any(|step| matches!(step, Step::Forward(_) | Step::ForwardIdempotent(_)))
+            .any(|step| matches!(step, Step::Send((Side::Upstream, _))))
     }
 
     /// Forgets the bytes kept for replay.
@@ -134,26 +167,49 @@ impl Half {
         self.shown = 0;
     }
 
-    /// What is left of this side's program once its lease is gone: bytes that were to be
-    /// forwarded have nowhere to go, but keep their place in the stream.
-    pub(super) fn forget_lease(&mut self) {
-        if let Owed::Forward(left) = self.owed {
-            self.owed = Owed::Discard(left);
-        } else if self.owed == Owed::Rest {
-            self.owed = Owed::Nothing;
+    /// Swallows what is to be skipped, as far as it is here.
+    pub(super) fn do_skip(&mut self) {
+        if self.skip > 0 {
+            // Nothing is kept or passing: those went with the lease, and new ones stand behind.
+            let now = up_to(self.skip, self.uncovered());
+            self.input.consume(now);
+            self.skip -= now as u64;
         }
+    }
+
+    /// What is left of the client's program once its lease is gone: steps that need one are left
+    /// out, and bytes that were to be forwarded have nowhere to go, but keep their place in the
+    /// stream.
+    pub(super) fn go_on_without_lease(&mut self) {
+        if let Owed::Forward(left) | Owed::Discard(left) = self.owed {
+            self.skip = self.skip.saturating_add(left);
+        }
+        self.owed = Owed::Nothing;
         let steps = std::mem::take(&mut self.steps);
         self.steps = steps.into_iter().filter_map(without_lease).collect();
+        while let Some(Step::Discard(count)) = self.steps.front() {
+            self.skip = self.skip.saturating_add(*count);
+            self.steps.pop_front();
+        }
         self.shown = 0;
         self.end_told = false;
+    }
+
+    /// Forgets the upstream's bytes and its program: the connection is gone.
+    pub(super) fn forget_connection(&mut self) {
+        self.drop_uncovered();
+        self.owed = Owed::Nothing;
+        self.steps.clear();
+        self.output.clear();
+        self.ended = false;
+        self.shut = false;
     }
 }
 
 fn without_lease(step: Step) -> Option<Step> {
     match step {
         Step::Forward(count) | Step::ForwardIdempotent(count) => Some(Step::Discard(count)),
-        Step::ForwardRest | Step::Release(_) => None,
-        Step::Send((crate::contract::Side::Upstream, _)) => None,
+        Step::ForwardRest | Step::Release(_) | Step::Send((Side::Upstream, _)) => None,
         other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
     }
 }

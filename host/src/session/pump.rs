@@ -58,12 +58,13 @@ impl Engine {
     /// Applies what a step has promised to bytes that are here. True if there were any.
     fn cover(&mut self, side: Side) -> bool {
         let half = self.half_mut(side);
+        half.do_skip();
         let uncovered = half.uncovered();
         if uncovered == 0 {
             return false;
         }
         let forwarded = !matches!(half.owed, Owed::Discard(_));
-        let here = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(uncovered);
+        let here = |left: u64| up_to(left, uncovered);
         let covered = match half.owed {
             Owed::Nothing => return false,
             Owed::Rest => {
@@ -306,9 +307,9 @@ impl Engine {
             self.ask_pending = true;
             return Ok(());
         }
-        if let Owed::Forward(_) = self.upstream.owed {
-            // The plugin takes this reply for done, and the client has got a part of it: whatever
-            // were sent now would be taken for the rest.
+        if self.upstream.will_forward() {
+            // The plugin takes this reply for done, and the client may have got a part of it:
+            // whatever were sent now would be taken for the rest.
             return Err(End::ReplyCut(why.to_owned()));
         }
         self.give_back(crate::contract::Disposition::Close);
@@ -329,9 +330,14 @@ impl Engine {
         if steps.is_empty() {
             return Err(End::NoLease(why));
         }
-        self.client.steps.extend(steps);
+        self.client.go_first(steps);
         Ok(())
     }
+}
+
+/// `left`, but at most as many as there are.
+pub(super) fn up_to(left: u64, there: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(there)
 }
 
 fn remaining(left: u64, now: usize, owed: fn(u64) -> Owed) -> Owed {

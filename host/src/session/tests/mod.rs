@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod programs;
 mod promises;
+mod told;
 mod toy;
 mod world;

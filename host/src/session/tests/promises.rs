@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::toy::{Dealt, SORRY, Toy, target};
 use super::world::{Event, World, frames, is_sorry};
 use crate::contract::{Disposition, Hooks, Side, Step};
+use crate::session::engine::OUTPUT_HIGH_WATER;
 
 const SESSIONS: usize = 4;
 
@@ -166,6 +167,11 @@ proptest! {
     }
 }
 
+/// Few, or so many that the next ones have to wait.
+fn own_bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![30 => 0_usize..40, 1 => Just(OUTPUT_HIGH_WATER)]
+}
+
 fn any_step() -> impl Strategy<Value = Step> {
     let count = prop_oneof![0_u64..20, Just(u64::MAX), 0_u64..2_000];
     let disposition = prop_oneof![
@@ -178,7 +184,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => count.clone().prop_map(Step::ForwardIdempotent),
         1 => Just(Step::ForwardRest),
         2 => count.prop_map(Step::Discard),
-        2 => (any::<bool>(), 0_usize..40).prop_map(|(client, count)| {
+        2 => (any::<bool>(), own_bytes()).prop_map(|(client, count)| {
             let side = if client { Side::Client } else { Side::Upstream };
             Step::Send((side, vec![b'p'; count]))
         }),

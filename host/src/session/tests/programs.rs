@@ -1,0 +1,192 @@
+//! What becomes of steps that still wait when something ends under them.
+
+use super::told::Told;
+use super::world::{Event, World};
+use crate::contract::{Disposition, Side, Step};
+use crate::session::End;
+use crate::session::engine::OUTPUT_HIGH_WATER;
+
+/// More than comes in any of these tests.
+const ALL: usize = 1 << 20;
+
+/// One session with this plugin, in front of a server that sends every byte back.
+fn world(plugin: Told) -> World {
+    let mut world = World::new(2);
+    world.echoes_bytes = true;
+    world.add(Box::new(plugin), Vec::new());
+    world
+}
+
+fn say(to: Side, text: impl Into<Vec<u8>>) -> Step {
+    Step::Send((to, text.into()))
+}
+
+/// The client sends this, it gets a lease if it needs one, and the server hears of it.
+fn send(world: &mut World, text: &[u8]) {
+    world.sessions[0].to_send.extend(text);
+    for event in [
+        Event::Send {
+            session: 0,
+            count: ALL,
+        },
+        Event::Lease { session: 0 },
+        Event::Write {
+            session: 0,
+            count: ALL,
+        },
+    ] {
+        world.happen(&event);
+    }
+}
+
+/// So many bytes of the server arrive, and all that is for the client goes to it.
+fn receive(world: &mut World, count: usize) {
+    world.happen(&Event::Read { session: 0, count });
+    deliver(world);
+}
+
+fn deliver(world: &mut World) {
+    world.happen(&Event::Deliver {
+        session: 0,
+        count: ALL,
+    });
+}
+
+/// The server closes the connection that was opened last.
+fn kill(world: &mut World) {
+    let connection = world.connections.len() - 1;
+    world.connections[connection].outbound.clear();
+    world.happen(&Event::Kill { connection });
+    world.happen(&Event::Read {
+        session: 0,
+        count: ALL,
+    });
+    deliver(world);
+}
+
+fn received(world: &World) -> String {
+    String::from_utf8_lossy(&world.sessions[0].received).into_owned()
+}
+
+#[test]
+fn the_program_of_a_lost_connection_is_forgotten() {
+    let mut world = world(
+        Told::default()
+            .lease([Step::Forward(2)])
+            .data(
+                Side::Upstream,
+                [Step::Discard(5), say(Side::Client, "late")],
+            )
+            .failed([say(Side::Client, "sorry ")])
+            .lease([Step::Forward(2)])
+            .data(
+                Side::Upstream,
+                [Step::Forward(2), Step::Release(Disposition::Keep)],
+            ),
+    );
+    send(&mut world, b"ab");
+    receive(&mut world, 2);
+    kill(&mut world);
+    assert_eq!(received(&world), "sorry ");
+    send(&mut world, b"cd");
+    receive(&mut world, 2);
+    assert_eq!(received(&world), "sorry cd", "all of the next reply");
+    assert_eq!(world.idle.len(), 1);
+}
+
+#[test]
+fn sorry_is_said_ahead_of_what_is_left_to_swallow() {
+    let mut world = world(
+        Told::default()
+            .lease([Step::Forward(10), say(Side::Client, "behind ")])
+            .failed([say(Side::Client, "sorry ")])
+            .lease([Step::Forward(4)])
+            .data(
+                Side::Upstream,
+                [Step::Forward(4), Step::Release(Disposition::Keep)],
+            ),
+    );
+    send(&mut world, b"0123");
+    kill(&mut world);
+    assert!(received(&world).starts_with("sorry "));
+    send(&mut world, b"456789next");
+    receive(&mut world, ALL);
+    assert_eq!(received(&world), "sorry behind next");
+}
+
+#[test]
+fn half_a_message_of_the_plugins_own_makes_a_connection_unfit() {
+    let mut world = world(Told::default().lease([
+        say(Side::Upstream, "head"),
+        Step::Discard(5),
+        say(Side::Upstream, "tail"),
+    ]));
+    send(&mut world, b"ab");
+    assert_eq!(world.connections[0].outbound, *b"head");
+    world.connections[0].outbound.clear();
+    world.happen(&Event::Break { session: 0 });
+    assert!(world.idle.is_empty());
+    assert!(world.connections[0].dead);
+}
+
+#[test]
+fn a_reply_that_waits_behind_a_slow_client_makes_a_connection_unfit() {
+    let mut world = world(Told::default().lease([Step::Forward(2)]).data(
+        Side::Upstream,
+        [
+            say(Side::Client, vec![b'x'; OUTPUT_HIGH_WATER]),
+            say(Side::Client, "more"),
+            Step::Forward(8),
+        ],
+    ));
+    send(&mut world, b"ab");
+    world.connections[0].outbound.clear();
+    world.connections[0].outbound.extend(b"cd");
+    world.happen(&Event::Read {
+        session: 0,
+        count: ALL,
+    });
+    // Nothing unread by now, and six bytes of the reply are still to come.
+    world.happen(&Event::Break { session: 0 });
+    assert!(world.idle.is_empty());
+    assert!(world.connections[0].dead);
+}
+
+#[test]
+fn a_reply_that_is_cut_between_its_parts_ends_the_session() {
+    let mut world = world(
+        Told::default()
+            .lease([Step::Forward(2)])
+            .data(
+                Side::Upstream,
+                [Step::Forward(2), Step::Discard(2), Step::Forward(4)],
+            )
+            .failed([say(Side::Client, "sorry")]),
+    );
+    send(&mut world, b"ab");
+    receive(&mut world, 2);
+    kill(&mut world);
+    assert_eq!(received(&world), "ab");
+    let end = world.sessions[0].engine.end();
+    assert!(matches!(end, Some(End::ReplyCut(_))), "{end:?}");
+}
+
+#[test]
+fn a_plugin_that_takes_one_frame_a_call_is_shown_the_rest_at_once() {
+    let mut world = world(
+        Told::default()
+            .lease([Step::Forward(1)])
+            .data(Side::Client, [Step::Forward(1)])
+            .data(Side::Client, [Step::Forward(1)])
+            .data(Side::Upstream, [Step::Forward(1)])
+            .data(Side::Upstream, [Step::Forward(1)])
+            .data(
+                Side::Upstream,
+                [Step::Forward(1), Step::Release(Disposition::Keep)],
+            ),
+    );
+    send(&mut world, b"abc");
+    receive(&mut world, ALL);
+    assert_eq!(received(&world), "abc");
+    assert_eq!(world.idle.len(), 1);
+}
