@@ -37,6 +37,20 @@ pub use session_side::leaseway::plugin::types::{
     PluginInfo, SessionInfo, Settings, Side, Step, Target,
 };
 
+/// A short fixed name of a lease error, for logs.
+pub fn lease_error_kind(error: &LeaseError) -> &'static str {
+    match error {
+        LeaseError::UnknownGroup(_) => "unknown-group",
+        LeaseError::NoEndpoint(_) => "no-endpoint",
+        LeaseError::ConnectFailed(_) => "connect-failed",
+        LeaseError::ConnectTimeout(_) => "connect-timeout",
+        LeaseError::HandshakeFailed(_) => "handshake-failed",
+        LeaseError::WaitTimeout(_) => "wait-timeout",
+        LeaseError::Lost(_) => "lost",
+        LeaseError::Draining => "draining",
+    }
+}
+
 /// A lease error in words, as logs show it.
 pub fn lease_error_text(error: &LeaseError) -> String {
     match error {

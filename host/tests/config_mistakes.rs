@@ -123,6 +123,7 @@ max-sessions = 0"#), r#"c.toml:8:16: "max-sessions" in [listeners.cache]: 0 is o
     // Types
     (Add("pool = 20"), r#"c.toml:11:8: "pool" in [upstreams.cache] must be a table, as in [upstreams.cache.pool], not an integer"#),
     (Add(r#"pool = { max-connections = "20" }"#), r#"c.toml:11:28: "max-connections" in [upstreams.cache.pool] must be a whole number from 1 to 1000000, not a string"#),
+    (Add("probe = { end-leases = 1 }"), r#"c.toml:11:24: "end-leases" in [upstreams.cache.probe] must be true or false, not an integer"#),
     (Add("balance = true"), r#"c.toml:11:11: "balance" in [upstreams.cache] must be a string, as in "round-robin", not a boolean"#),
     (Swap(r#"["127.0.0.1:6379"]"#, r#""127.0.0.1:6379""#), r#"c.toml:10:13: "endpoints" in [upstreams.cache] must be a list, as in ["127.0.0.1:6379"], not a string"#),
     (Swap(r#"["127.0.0.1:6379"]"#, "[6379]"), r#"c.toml:10:14: "endpoints" in [upstreams.cache] must be a string, as in "127.0.0.1:6379", not an integer"#),

@@ -88,6 +88,7 @@ interval = "1m"
 timeout = "1m"
 fall = 1
 rise = 9
+end-leases = false
 
 [listeners.all]
 bind = "[::]:6380"
@@ -98,6 +99,7 @@ preread-timeout = "1s"
 idle-timeout = "2s"
 session-timeout = "3s"
 half-close-timeout = "4s"
+stall-timeout = "5s"
 replay-limit = "0B"
 [listeners.other]
 bind = "127.0.0.1:6380"
@@ -221,6 +223,7 @@ fn what_is_left_out_has_its_documented_default() {
             idle_timeout: None,
             session_timeout: None,
             half_close_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             replay_limit: 65_536,
         }
     );
@@ -295,6 +298,7 @@ fn every_key_arrives_where_it_belongs() {
                 timeout: Duration::from_secs(60),
                 fall: 1,
                 rise: 9,
+                end_leases: false,
             }),
         }]
     );
@@ -310,6 +314,7 @@ fn every_key_arrives_where_it_belongs() {
             idle_timeout: Some(Duration::from_secs(2)),
             session_timeout: Some(Duration::from_secs(3)),
             half_close_timeout: Duration::from_secs(4),
+            stall_timeout: Duration::from_secs(5),
             replay_limit: 0,
         }
     );

@@ -221,6 +221,9 @@ pub struct ProbeConfig {
     pub fall: u32,
     /// `rise`: good checks in a row that bring it back. Default 2.
     pub rise: u32,
+    /// `end-leases`: the leases of an endpoint end when it is ejected and another is healthy.
+    /// Default true.
+    pub end_leases: bool,
 }
 
 impl Default for ProbeConfig {
@@ -230,6 +233,7 @@ impl Default for ProbeConfig {
             timeout: Duration::from_secs(1),
             fall: 3,
             rise: 2,
+            end_leases: true,
         }
     }
 }
@@ -255,6 +259,8 @@ pub struct ListenerConfig {
     pub session_timeout: Option<Duration>,
     /// `half-close-timeout`: without a byte after one side has closed. Default 1m.
     pub half_close_timeout: Duration,
+    /// `stall-timeout`: without a byte in the middle of a request or a reply. Default 1m.
+    pub stall_timeout: Duration,
     /// `replay-limit`: bytes kept per lease of a reused connection, to be sent again on a fresh
     /// one. More cannot be replayed. Default 64KiB.
     pub replay_limit: usize,
@@ -273,6 +279,7 @@ impl Default for ListenerConfig {
             idle_timeout: None,
             session_timeout: None,
             half_close_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
             replay_limit: 64 << 10,
         }
     }

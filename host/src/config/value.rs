@@ -48,6 +48,13 @@ impl<'a> Value<'a> {
         })
     }
 
+    pub(super) fn boolean(&self) -> Result<bool, String> {
+        match self.value {
+            DeValue::Boolean(value) => Ok(*value),
+            other => Err(format!("must be true or false, not {}", kind_of(other))),
+        }
+    }
+
     pub(super) fn number<T: TryFrom<u64>>(&self, valid: RangeInclusive<u64>) -> Result<T, String> {
         let DeValue::Integer(written) = self.value else {
             let kind = kind_of(self.value);

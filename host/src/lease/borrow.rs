@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::guard::Lease;
+use crate::config::Balance;
 use crate::contract::{LeaseError, Target, lease_error_text};
-use crate::pool::{Caretaker, Connection, Grant, Key, Pools};
-use crate::upstream::{Endpoint, Group};
+use crate::pool::{Caretaker, Connection, DialError, Grant, Key, Pools};
+use crate::upstream::{Endpoint, Group, Health, Permit};
 
 /// A lease that is there, or will be.
 #[allow(
@@ -71,37 +72,31 @@ impl Request {
         let mut endpoint = first;
         let deadline = Instant::now() + self.group.config().pool.wait_timeout;
         loop {
-            let failure = match self.room(&endpoint, deadline).await? {
+            let grant = match self.at_once(&mut endpoint, &tried) {
+                Some(grant) => grant,
+                None => self.in_line(&endpoint, deadline).await?,
+            };
+            let failure = match grant {
                 Grant::Connection(connection) => return Ok(self.lend(*connection)),
-                Grant::Room(permit) => {
-                    let dialed = self
-                        .pools
-                        .dial(&self.group, permit, &self.caretaker, &self.target)
-                        .await;
-                    match dialed {
-                        Ok(connection) => return Ok(self.lend(connection)),
-                        Err(LeaseError::HandshakeFailed(why)) => {
-                            return Err(LeaseError::HandshakeFailed(why));
-                        }
-                        Err(why) => {
-                            let text = lease_error_text(&why);
-                            self.pools.reach_failed(&self.group, &endpoint, &text);
-                            why
-                        }
+                Grant::Room(permit) => match self.dial(permit, deadline).await {
+                    Ok(connection) => return Ok(self.lend(connection)),
+                    Err(DialError {
+                        why,
+                        blames_endpoint: false,
+                    }) => return Err(why),
+                    Err(DialError { why, .. }) => {
+                        let text = lease_error_text(&why);
+                        self.pools.reach_failed(&self.group, &endpoint, &text);
+                        why
                     }
-                }
+                },
                 Grant::Elsewhere => {
-                    LeaseError::ConnectFailed(format!("{} has been ejected", endpoint.name))
+                    LeaseError::ConnectFailed(format!("{} takes no leases any more", endpoint.name))
                 }
                 Grant::Refused(why) => return Err(why),
             };
             tried.push(endpoint.id);
-            let next = self
-                .pools
-                .chooser
-                .borrow_mut()
-                .choose(&self.group, &self.target, &tried);
-            match next {
+            match self.next(&tried) {
                 Some(next) => endpoint = next,
                 None => return Err(failure),
             }
@@ -112,47 +107,106 @@ impl Request {
         Lease::new(Rc::clone(&self.pools), connection)
     }
 
-    /// A connection of the endpoint, or room for one, waiting in line if there is neither.
-    async fn room(&self, endpoint: &Arc<Endpoint>, deadline: Instant) -> Result<Grant, LeaseError> {
-        let pools = &self.pools;
-        let key = Key {
+    fn key(&self) -> Key<'_> {
+        Key {
             caretaker: self.caretaker.name(),
             identity: &self.target.identity,
-        };
+        }
+    }
+
+    /// The endpoint to go to next, if not to one of these.
+    fn next(&self, tried: &[usize]) -> Option<Arc<Endpoint>> {
+        let mut chooser = self.pools.chooser.borrow_mut();
+        chooser.choose(&self.group, &self.target, tried)
+    }
+
+    /// Opens a connection, in what is left of the time.
+    async fn dial(&self, permit: Permit, deadline: Instant) -> Result<Connection, DialError> {
+        let endpoint = Arc::clone(permit.endpoint());
+        let dial = self
+            .pools
+            .dial(&self.group, permit, &self.caretaker, &self.target);
+        timeout_at(deadline, dial).await.unwrap_or_else(|_| {
+            endpoint.counters.wait_timeouts.inc();
+            Err(DialError {
+                why: LeaseError::WaitTimeout(format!(
+                    "{} was not ready within wait-timeout = {:?}",
+                    endpoint.name,
+                    self.group.config().pool.wait_timeout
+                )),
+                blames_endpoint: false,
+            })
+        })
+    }
+
+    /// A connection, or room for one, without waiting: at this endpoint, or else at another that
+    /// has some, unless it is this one that is wanted.
+    fn at_once(&self, endpoint: &mut Arc<Endpoint>, tried: &[usize]) -> Option<Grant> {
+        if let Some(grant) = self.at_once_at(endpoint) {
+            return Some(grant);
+        }
+        let wanted = self.target.endpoint.is_some() || self.group.config().balance == Balance::Hash;
+        if wanted {
+            return None;
+        }
+        let mut full = tried.to_vec();
+        full.push(endpoint.id);
+        while let Some(other) = self.next(&full) {
+            // An ejected one is no place to go to in order not to wait.
+            if other.health() == Health::Up
+                && let Some(grant) = self.at_once_at(&other)
+            {
+                *endpoint = other;
+                return Some(grant);
+            }
+            full.push(other.id);
+        }
+        None
+    }
+
+    fn at_once_at(&self, endpoint: &Arc<Endpoint>) -> Option<Grant> {
+        let pools = &self.pools;
         if !self.fresh
-            && let Some(connection) = pools.take_idle(&self.group, endpoint, key)
+            && let Some(connection) = pools.take_idle(&self.group, endpoint, self.key())
         {
-            return Ok(Grant::Connection(Box::new(connection)));
+            return Some(Grant::Connection(Box::new(connection)));
         }
-        // Whoever waits already goes first.
-        let waiting = pools.at(&self.group, endpoint, |place| place.shelf.waiting());
-        if waiting == 0 {
-            if let Some(permit) = endpoint.try_permit() {
-                return Ok(Grant::Room(permit));
-            }
-            if let Some(idle) = pools.at(&self.group, endpoint, |place| place.shelf.evict()) {
-                pools.count_taken(endpoint);
-                endpoint.counters.closed("other-identity");
-                let Connection { stream, permit, .. } = idle;
-                drop(stream);
-                return Ok(Grant::Room(permit));
-            }
+        // Whoever waits already goes first, on whatever worker.
+        if endpoint.longest_waiting(None).is_some() {
+            return None;
         }
+        if let Some(permit) = endpoint.try_permit() {
+            return Some(Grant::Room(permit));
+        }
+        let idle = pools.at(&self.group, endpoint, |place| place.shelf.evict())?;
+        pools.count_taken(endpoint);
+        Some(make_room(idle, "other-identity"))
+    }
+
+    /// The same after a wait in line.
+    async fn in_line(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        deadline: Instant,
+    ) -> Result<Grant, LeaseError> {
+        let pools = &self.pools;
         let config = &self.group.config().pool;
+        let waiting = pools.at(&self.group, endpoint, |place| place.shelf.waiting());
         if waiting >= config.max_waiting as usize {
             return Err(LeaseError::WaitTimeout(format!(
                 "{waiting} sessions wait for {} already: max-waiting = {}",
                 endpoint.name, config.max_waiting
             )));
         }
-        let in_line = pools.join(&self.group, endpoint, key);
+        let in_line = pools.join(&self.group, endpoint, self.key());
         match timeout_at(deadline, poll_fn(|cx| in_line.seat.poll(cx))).await {
             // A connection that waited a moment for its new holder may have died in it.
-            Ok(Grant::Connection(connection)) if self.fresh || connection.check().is_err() => {
-                let Connection { stream, permit, .. } = *connection;
-                endpoint.counters.closed("replaced");
-                drop(stream);
-                Ok(Grant::Room(permit))
+            Ok(Grant::Connection(connection))
+                if self.fresh
+                    || connection.expires <= Instant::now()
+                    || connection.check().is_err() =>
+            {
+                Ok(make_room(*connection, "replaced"))
             }
             Ok(grant) => Ok(grant),
             Err(_) => {
@@ -166,6 +220,14 @@ impl Request {
             }
         }
     }
+}
+
+/// Closes a connection for the sake of another in its place.
+fn make_room(connection: Connection, reason: &'static str) -> Grant {
+    let Connection { stream, permit, .. } = connection;
+    permit.endpoint().counters.closed(reason);
+    drop(stream);
+    Grant::Room(permit)
 }
 
 fn no_endpoint(group: &Group, target: &Target) -> LeaseError {

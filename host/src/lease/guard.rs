@@ -17,6 +17,8 @@ pub struct Lease {
     connection: Connection,
     ending: Ending,
     written: u64,
+    /// The endpoint's era at the beginning.
+    era: u32,
     /// It broke, and the upstream had not closed it before.
     broke: bool,
 }
@@ -33,6 +35,7 @@ impl Lease {
         } else {
             endpoint.counters.leases_fresh.inc();
         }
+        let era = endpoint.lease_era();
         let ending = Ending {
             endpoint: Arc::clone(endpoint),
             pools,
@@ -42,6 +45,7 @@ impl Lease {
             connection,
             ending,
             written: 0,
+            era,
             broke: false,
         }
     }
@@ -74,6 +78,17 @@ impl Lease {
     /// Takes note of bytes read: the endpoint is alive.
     pub fn replied(&self) {
         self.ending.endpoint.replied();
+    }
+
+    /// Whether bytes that come now were asked for by nobody: those of a connection that was
+    /// leased before, and that nothing has been written to in this lease.
+    pub fn is_unasked(&self) -> bool {
+        self.reused() && self.written == 0
+    }
+
+    /// Whether the endpoint has been ejected, and its leases ended with it.
+    pub fn is_ended(&self) -> bool {
+        self.ending.endpoint.lease_era() != self.era
     }
 
     /// Takes note of an error in reading or writing. A broken pipe is what a connection says that

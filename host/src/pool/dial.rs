@@ -1,8 +1,10 @@
 //! Opening connections.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -15,19 +17,49 @@ use crate::upstream::{Group, Permit};
 /// Silence after which the kernel asks whether the peer is still there, and how often.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// A connection that could not be opened.
+#[derive(Debug)]
+pub(crate) struct DialError {
+    pub(crate) why: LeaseError,
+    /// The endpoint is at fault, and another may be tried; else this machine is, or the plugin
+    /// has said no.
+    pub(crate) blames_endpoint: bool,
+}
+
+impl DialError {
+    fn new(why: LeaseError, blames_endpoint: bool) -> Self {
+        Self {
+            why,
+            blames_endpoint,
+        }
+    }
+}
+
+/// Whether a connect failed for want of something on this machine.
+fn is_local(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .map(Errno::from_raw_os_error)
+        .is_some_and(|errno| {
+            matches!(
+                errno,
+                Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL
+            )
+        })
+}
+
 impl Pools {
     /// Opens a connection under a permit and shakes hands on it.
     ///
     /// # Errors
-    /// `connect-failed` and `connect-timeout`, after which another endpoint may be tried, and
-    /// `handshake-failed`, which is final.
+    /// `connect-failed`, `connect-timeout` and `handshake-failed`, and whom to blame.
     pub(crate) async fn dial(
         &self,
         group: &Group,
         permit: Permit,
         caretaker: &Rc<dyn Caretaker>,
         target: &Target,
-    ) -> Result<Connection, LeaseError> {
+    ) -> Result<Connection, DialError> {
         let config = group.config();
         let endpoint = permit.endpoint();
         let name = &endpoint.name;
@@ -35,14 +67,13 @@ impl Pools {
         let stream = match timeout(limit, TcpStream::connect(endpoint.address)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return Err(LeaseError::ConnectFailed(format!(
-                    "cannot connect to {name}: {error}"
-                )));
+                let why = format!("cannot connect to {name}: {error}");
+                let local = is_local(&error);
+                return Err(DialError::new(LeaseError::ConnectFailed(why), !local));
             }
             Err(_) => {
-                return Err(LeaseError::ConnectTimeout(format!(
-                    "{name} did not accept within connect-timeout = {limit:?}"
-                )));
+                let why = format!("{name} did not accept within connect-timeout = {limit:?}");
+                return Err(DialError::new(LeaseError::ConnectTimeout(why), true));
             }
         };
         endpoint.counters.opened.inc();
@@ -57,7 +88,7 @@ impl Pools {
                 Ok(done) => done,
                 Err(why) => {
                     endpoint.counters.closed("handshake-failed");
-                    return Err(LeaseError::HandshakeFailed(why));
+                    return Err(DialError::new(LeaseError::HandshakeFailed(why), false));
                 }
             }
         } else {
@@ -82,5 +113,25 @@ impl Pools {
             uses: 0,
             permit,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_lacks_is_no_fault_of_the_endpoint() {
+        for errno in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::ADDRNOTAVAIL,
+            Errno::NOBUFS,
+        ] {
+            assert!(is_local(&io::Error::from(errno)), "{errno}");
+        }
+        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::TIMEDOUT] {
+            assert!(!is_local(&io::Error::from(errno)), "{errno}");
+        }
     }
 }

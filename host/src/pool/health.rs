@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::caretaker::Caretaker;
+use super::connection::Connection;
 use super::pools::Pools;
 use super::shelf::Key;
+use crate::config::ProbeConfig;
 use crate::contract::lease_error_text;
 use crate::upstream::{Endpoint, Group, Health};
 
@@ -35,69 +37,119 @@ pub(super) async fn watch(
         tokio::time::sleep(wait).await;
         let Some(pools) = pools.upgrade() else { return };
         if pools.is_draining() || endpoint.health() == Health::Gone {
+            // Watched anew if the resolver should name it again.
+            pools.at_known(endpoint.id, |place| place.watched = false);
             return;
         }
-        let check = check(&pools, &group, &endpoint, &caretaker, wait);
-        let result = timeout(config.timeout, check).await.unwrap_or_else(|_| {
-            endpoint.counters.probes_bad.inc();
-            Err(format!(
-                "no answer within probe timeout = {:?}",
-                config.timeout
-            ))
-        });
-        match result {
-            Ok(()) => {
+        let check = Check {
+            pools: &pools,
+            group: &group,
+            endpoint: &endpoint,
+            caretaker: &caretaker,
+            config: &config,
+        };
+        match check.run(wait).await {
+            Verdict::Healthy => {
                 if endpoint.check_succeeded(config.rise) {
-                    let name = &endpoint.name;
                     tracing::info!(
                         group = group.name(),
-                        endpoint = name,
+                        endpoint = endpoint.name,
                         "back after {} good checks",
                         config.rise
                     );
                 }
             }
-            Err(why) => pools.reach_failed(&group, &endpoint, &why),
+            Verdict::Failed(why) => pools.reach_failed(&group, &endpoint, &why),
+            Verdict::None(why) => tracing::warn!(
+                group = group.name(),
+                endpoint = endpoint.name,
+                "a health check could not be made: {why}"
+            ),
         }
     }
 }
 
-async fn check(
-    pools: &Rc<Pools>,
-    group: &Arc<Group>,
-    endpoint: &Arc<Endpoint>,
-    caretaker: &Rc<dyn Caretaker>,
-    window: Duration,
-) -> Result<(), String> {
-    let target = caretaker.default_target();
-    let key = Key {
-        caretaker: caretaker.name(),
-        identity: &target.identity,
-    };
-    if caretaker.has_probe()
-        && let Some(connection) = pools.take_idle(group, endpoint, key)
-    {
-        let connection = pools.probe(connection, Instant::now()).await?;
-        pools.offer(connection, Instant::now());
-        return Ok(());
+/// What a check has found out.
+enum Verdict {
+    Healthy,
+    Failed(String),
+    /// It failed for a reason that is none of the endpoint's.
+    None(String),
+}
+
+struct Check<'a> {
+    pools: &'a Rc<Pools>,
+    group: &'a Arc<Group>,
+    endpoint: &'a Arc<Endpoint>,
+    caretaker: &'a Rc<dyn Caretaker>,
+    config: &'a ProbeConfig,
+}
+
+impl Check<'_> {
+    /// An idle connection that answers proves health. One that does not may have died alone, so a
+    /// fresh one decides.
+    async fn run(&self, window: Duration) -> Verdict {
+        if self.caretaker.has_probe() {
+            let key = Key {
+                caretaker: self.caretaker.name(),
+                identity: &self.caretaker.default_target().identity,
+            };
+            if let Some(idle) = self.pools.take_idle(self.group, self.endpoint, key)
+                && let Ok(connection) = self.probe(idle).await
+            {
+                self.pools.offer(connection, Instant::now());
+                return Verdict::Healthy;
+            }
+        }
+        // While sessions get replies, no probe could say more.
+        if self.endpoint.health() == Health::Up && self.endpoint.replied_within(window) {
+            return Verdict::Healthy;
+        }
+        self.fresh().await
     }
-    // While sessions get replies, no probe could say more.
-    if endpoint.health() == Health::Up && endpoint.replied_within(window) {
-        return Ok(());
-    }
-    let (permit, extra) = match endpoint.try_permit() {
-        Some(permit) => (permit, false),
-        None => (endpoint.extra_permit(), true),
-    };
-    let connection = pools
-        .dial(group, permit, caretaker, target)
-        .await
-        .map_err(|why| lease_error_text(&why))?;
-    if caretaker.has_probe() {
-        let connection = pools.probe(connection, Instant::now()).await?;
-        if !extra {
-            pools.offer_unused(connection);
+
+    async fn fresh(&self) -> Verdict {
+        let (permit, extra) = match self.endpoint.try_permit() {
+            Some(permit) => (permit, false),
+            None => (self.endpoint.extra_permit(), true),
+        };
+        let target = self.caretaker.default_target();
+        let dial = self.pools.dial(self.group, permit, self.caretaker, target);
+        let connection = match timeout(self.config.timeout, dial).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(failure)) if failure.blames_endpoint => {
+                return Verdict::Failed(lease_error_text(&failure.why));
+            }
+            Ok(Err(failure)) => return Verdict::None(lease_error_text(&failure.why)),
+            Err(_) => return Verdict::Failed(self.too_late()),
+        };
+        if !self.caretaker.has_probe() {
+            return Verdict::Healthy;
+        }
+        match self.probe(connection).await {
+            Ok(connection) => {
+                if !extra {
+                    self.pools.offer(connection, Instant::now());
+                }
+                Verdict::Healthy
+            }
+            Err(why) => Verdict::Failed(why),
         }
     }
-    Ok(())
+
+    /// Probes a connection within the probe's time.
+    async fn probe(&self, connection: Connection) -> Result<Connection, String> {
+        let probe = self.pools.probe(connection, Instant::now());
+        timeout(self.config.timeout, probe)
+            .await
+            .unwrap_or_else(|_| {
+                self.endpoint.counters.probes_bad.inc();
+                self.endpoint.counters.closed("probe-failed");
+                Err(self.too_late())
+            })
+    }
+
+    fn too_late(&self) -> String {
+        format!("no answer within probe timeout = {:?}", self.config.timeout)
+    }
 }

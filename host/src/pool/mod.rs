@@ -16,6 +16,7 @@ mod upkeep;
 
 pub use caretaker::{Caretaker, Conversation};
 pub use connection::{Connection, Parcel, Unfit};
+pub(crate) use dial::DialError;
 pub use message::PoolsParts;
 pub use plain::Plain;
 pub use pools::Pools;

@@ -5,7 +5,7 @@
 //! waiting for what is free: who joins a line shows it *before* looking once more for room, and
 //! who frees something looks for lines *after* freeing it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,7 @@ pub struct Pools {
     pub(crate) wards: RefCell<Vec<Ward>>,
     caretakers: RefCell<Vec<Rc<dyn Caretaker>>>,
     draining: Cell<bool>,
+    on_leases_ended: OnceCell<Box<dyn Fn()>>,
 }
 
 impl Pools {
@@ -71,6 +72,7 @@ impl Pools {
             wards: RefCell::new(Vec::new()),
             caretakers: RefCell::new(Vec::new()),
             draining: Cell::new(false),
+            on_leases_ended: OnceCell::new(),
         });
         let mail = Rc::downgrade(&pools);
         tokio::task::spawn_local(async move {
@@ -101,6 +103,12 @@ impl Pools {
             }
             Some(_) => {}
         }
+    }
+
+    /// Says whom to call when leases of this worker may have been ended. Once.
+    pub fn on_leases_ended(&self, call: impl Fn() + 'static) {
+        // A second call changes nothing.
+        let _ = self.on_leases_ended.set(Box::new(call));
     }
 
     /// Lends nothing any more: who waits is refused, and what comes back is closed.
@@ -228,11 +236,16 @@ impl Pools {
         in_line
     }
 
-    /// Gives permits, while there are any, to the heads of a line.
+    /// Gives permits, while there are any, to the heads of a line, unless another worker's has
+    /// waited clearly longer: then that worker is told.
     pub(crate) fn make_room(&self, id: usize) {
         loop {
             let granted = self.at_known(id, |place| {
-                if place.shelf.waiting() == 0 {
+                let own = place.shelf.head_since()?;
+                if let Some((_, other)) = place.endpoint.longest_waiting(Some(self.worker))
+                    && other + HAND_OVER_AFTER < own
+                {
+                    place.endpoint.tell_room();
                     return None;
                 }
                 let permit = place.endpoint.try_permit()?;
@@ -396,6 +409,9 @@ impl Pools {
             Message::Ejected(id) => {
                 self.close_idle("ejected", |place, _| place.endpoint.id == id);
                 self.send_elsewhere(id);
+                if let Some(call) = self.on_leases_ended.get() {
+                    call();
+                }
             }
         }
     }
@@ -433,8 +449,8 @@ impl Pools {
         }
     }
 
-    /// Sends who waits for an ejected endpoint to another, if there is one.
-    fn send_elsewhere(&self, id: usize) {
+    /// Sends who waits for an endpoint that takes no leases to another, if there is one.
+    pub(crate) fn send_elsewhere(&self, id: usize) {
         let waiters = self.at_known(id, |place| {
             if place.group.all_ejected() {
                 return Default::default();
@@ -449,6 +465,9 @@ impl Pools {
 
     /// An attempt to reach an endpoint failed, or a probe of it.
     pub(crate) fn reach_failed(&self, group: &Group, endpoint: &Endpoint, why: &str) {
+        if endpoint.may_complain() {
+            tracing::warn!(group = group.name(), endpoint = endpoint.name, "{why}");
+        }
         let Some(probe) = &group.config().probe else {
             return;
         };
@@ -459,6 +478,9 @@ impl Pools {
                 "ejected after {} failed checks: {why}",
                 probe.fall
             );
+            if probe.end_leases && !group.all_ejected() {
+                endpoint.end_leases();
+            }
             self.announce_ejection(endpoint);
         }
     }
@@ -488,6 +510,8 @@ impl Drop for InLine {
             left
         });
         drop(left);
+        // Room that was announced to who has left is for the next.
+        self.endpoint.tell_room();
         // What was granted in the same moment goes to the next; a permit does so by itself.
         if let Some(Grant::Connection(connection)) = self.seat.leave() {
             self.pools.offer(*connection, Instant::now());

@@ -127,6 +127,12 @@ impl<C: Suits, W> Shelf<C, W> {
         taken
     }
 
+    /// Takes out the first idle connection that `wanted` names.
+    pub(crate) fn take_first(&mut self, wanted: impl Fn(&Idle<C>) -> bool) -> Option<Idle<C>> {
+        let at = self.idle.iter().position(wanted)?;
+        self.idle.remove(at)
+    }
+
     pub(crate) fn idle(&self) -> impl Iterator<Item = &Idle<C>> {
         self.idle.iter()
     }
@@ -166,6 +172,11 @@ impl<C: Suits, W> Shelf<C, W> {
     /// Since when the head of the line waits.
     pub(crate) fn head_since(&self) -> Option<Instant> {
         self.line.front().map(|waiter| waiter.since)
+    }
+
+    /// Nothing idle, nobody in line.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.line.is_empty()
     }
 
     pub(crate) fn waiting(&self) -> usize {

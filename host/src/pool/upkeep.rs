@@ -42,6 +42,7 @@ impl Pools {
             place.endpoint.health() == Health::Gone
         });
         self.close_past_idle_timeout(now);
+        self.forget_gone();
         let wards = self.wards.borrow().clone();
         for (group, caretaker) in wards {
             for endpoint in group.endpoints().iter() {
@@ -51,10 +52,31 @@ impl Pools {
                     self.watch(&group, endpoint, &caretaker);
                     self.warm(&group, endpoint, &caretaker);
                 }
-                self.probe_oldest(&group, endpoint, now);
+                self.probe_idle(&group, endpoint);
                 // Whoever waits was told when something came free; this is in case of doubt.
                 self.make_room(endpoint.id);
                 self.ask_others(endpoint.id);
+            }
+        }
+    }
+
+    /// Sends who waits for an endpoint that is gone to another, and forgets what is empty.
+    fn forget_gone(&self) {
+        let gone: Vec<usize> = self
+            .places
+            .borrow()
+            .iter()
+            .flatten()
+            .filter(|place| place.endpoint.health() == Health::Gone)
+            .map(|place| place.endpoint.id)
+            .collect();
+        for id in gone {
+            self.send_elsewhere(id);
+            if let Some(place) = self.places.borrow_mut().get_mut(id) {
+                let empty = |one: &Place| one.shelf.is_empty() && !one.tending && !one.watched;
+                if place.as_ref().is_some_and(empty) {
+                    *place = None;
+                }
             }
         }
     }
@@ -101,7 +123,7 @@ impl Pools {
         }
     }
 
-    /// Opens one connection if fewer than `min-idle` are idle.
+    /// Opens connections if fewer than `min-idle` are idle.
     fn warm(
         self: &Rc<Self>,
         group: &Arc<Group>,
@@ -121,15 +143,21 @@ impl Pools {
         let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
         let caretaker = Rc::clone(caretaker);
         tokio::task::spawn_local(async move {
-            while endpoint.idle() < group.config().pool.min_idle && !pools.is_draining() {
+            let wanted = group.config().pool.min_idle;
+            // At most so many a round: what is opened may be gone at once.
+            for _ in 0..wanted {
+                let enough = endpoint.idle() >= wanted;
+                if enough || endpoint.health() != Health::Up || pools.is_draining() {
+                    break;
+                }
                 let Some(permit) = endpoint.try_permit() else {
                     break;
                 };
                 let target = caretaker.default_target();
                 match pools.dial(&group, permit, &caretaker, target).await {
                     Ok(connection) => pools.offer_unused(connection),
-                    Err(why) => {
-                        let why = lease_error_text(&why);
+                    Err(failure) => {
+                        let why = lease_error_text(&failure.why);
                         tracing::debug!(
                             group = group.name(),
                             endpoint = endpoint.name,
@@ -148,15 +176,43 @@ impl Pools {
         self.offer(connection, Instant::now());
     }
 
-    /// Probes the idle connection that has been silent longest, if that is long.
-    fn probe_oldest(self: &Rc<Self>, group: &Arc<Group>, endpoint: &Arc<Endpoint>, now: Instant) {
-        let Some(probe) = &group.config().probe else {
+    /// Probes the idle connections that have been silent for long, one after the other: a probe
+    /// takes its connection out of the pool.
+    fn probe_idle(self: &Rc<Self>, group: &Arc<Group>, endpoint: &Arc<Endpoint>) {
+        let tending = self.at(group, endpoint, |place| {
+            std::mem::replace(&mut place.tending, true)
+        });
+        if tending {
+            return;
+        }
+        let Some(first) = self.take_silent(group, endpoint) else {
+            self.at(group, endpoint, |place| place.tending = false);
             return;
         };
-        let due = self.at(group, endpoint, |place| {
-            if place.tending || endpoint.health() == Health::Gone {
-                return None;
+        let pools = Rc::clone(self);
+        let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
+        tokio::task::spawn_local(async move {
+            let mut next = Some(first);
+            while let Some(idle) = next {
+                pools.probe_one(&group, &endpoint, idle).await;
+                next = pools.take_silent(&group, &endpoint);
             }
+            pools.at(&group, &endpoint, |place| place.tending = false);
+        });
+    }
+
+    /// The idle connection that has been silent longest, if that is long.
+    fn take_silent(
+        &self,
+        group: &Arc<Group>,
+        endpoint: &Arc<Endpoint>,
+    ) -> Option<Idle<Connection>> {
+        let probe = group.config().probe.as_ref()?;
+        if endpoint.health() == Health::Gone || self.is_draining() {
+            return None;
+        }
+        let now = Instant::now();
+        let idle = self.at(group, endpoint, |place| {
             let oldest = place
                 .shelf
                 .idle()
@@ -164,41 +220,34 @@ impl Pools {
                 .map(|idle| idle.proved)
                 .min()
                 .filter(|proved| now.saturating_duration_since(*proved) >= probe.interval)?;
-            let due = place
+            place
                 .shelf
-                .take_if(|idle| idle.proved == oldest && idle.connection.caretaker.has_probe());
-            place.tending = !due.is_empty();
-            Some(due)
-        });
-        let Some(mut due) = due else { return };
-        // One at a time: a probe takes its connection out of the pool.
-        let rest = due.split_off(due.len().min(1));
-        for idle in rest {
-            self.at(group, endpoint, |place| {
-                place.shelf.put(idle.connection, idle.since, idle.proved);
-            });
-        }
-        let Some(idle) = due.pop() else { return };
+                .take_first(|idle| idle.proved == oldest && idle.connection.caretaker.has_probe())
+        })?;
         self.count_taken(endpoint);
-        let pools = Rc::clone(self);
-        let (group, endpoint) = (Arc::clone(group), Arc::clone(endpoint));
-        tokio::task::spawn_local(async move {
-            let limit = group.config().probe.clone().unwrap_or_default().timeout;
-            let Idle {
-                connection, since, ..
-            } = idle;
-            match tokio::time::timeout(limit, pools.probe(connection, since)).await {
-                Ok(Ok(connection)) => pools.offer(connection, since),
-                Ok(Err(why)) => pools.reach_failed(&group, &endpoint, &why),
-                Err(_) => {
-                    endpoint.counters.probes_bad.inc();
-                    endpoint.counters.closed("probe-failed");
-                    let why = format!("no answer to a probe within {limit:?}");
-                    pools.reach_failed(&group, &endpoint, &why);
-                }
+        Some(idle)
+    }
+
+    async fn probe_one(&self, group: &Group, endpoint: &Endpoint, idle: Idle<Connection>) {
+        let limit = group.config().probe.clone().unwrap_or_default().timeout;
+        let Idle {
+            connection, since, ..
+        } = idle;
+        // A connection that has died says little about its endpoint, which has checks of its own.
+        let why = match tokio::time::timeout(limit, self.probe(connection, since)).await {
+            Ok(Ok(connection)) => return self.offer(connection, since),
+            Ok(Err(why)) => why,
+            Err(_) => {
+                endpoint.counters.probes_bad.inc();
+                endpoint.counters.closed("probe-failed");
+                format!("no answer to a probe within {limit:?}")
             }
-            pools.at(&group, &endpoint, |place| place.tending = false);
-        });
+        };
+        tracing::debug!(
+            group = group.name(),
+            endpoint = endpoint.name,
+            "an idle connection was closed: {why}"
+        );
     }
 
     /// Runs the plugin's probe; the connection comes back if it is alive and silent.

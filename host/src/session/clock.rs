@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::driver::{LINGER, now};
+use super::end::End;
 use super::engine::Engine;
 use crate::config::ListenerConfig;
 use crate::contract::Side;
@@ -24,6 +25,7 @@ pub(super) struct Clock {
     watches_idle: bool,
     choosing: Option<Instant>,
     half_closed: bool,
+    midway: bool,
     /// The session has ended and waits for its client since.
     lingering: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -38,6 +40,7 @@ impl Clock {
             watches_idle: config.idle_timeout.is_some(),
             choosing: None,
             half_closed: false,
+            midway: false,
             lingering: None,
             timer: None,
         }
@@ -49,7 +52,7 @@ impl Clock {
 
     /// Something has moved.
     pub(super) fn moved(&mut self) {
-        if self.watches_idle || self.half_closed {
+        if self.watches_idle || self.half_closed || self.midway {
             self.moved = now();
         }
     }
@@ -103,10 +106,20 @@ impl Clock {
             self.half_closed = true;
             self.moved = now();
         }
-        if engine.end().is_some() {
+        if let Some(end) = engine.end() {
             debug_assert!(engine.has_output(Side::Client));
-            return Some((self.moved + config.half_close_timeout, "half-close-timeout"));
+            // Who has just let a limit pass is not waited for as long again.
+            let limit = match end {
+                End::Timeout(_) => LINGER.min(config.half_close_timeout),
+                _ => config.half_close_timeout,
+            };
+            return Some((self.moved + limit, "half-close-timeout"));
         }
+        let midway = engine.is_midway();
+        if midway && !self.midway {
+            self.moved = now();
+        }
+        self.midway = midway;
         if engine.is_choosing() {
             self.choosing.get_or_insert_with(now);
         } else {
@@ -121,6 +134,7 @@ impl Clock {
             config
                 .idle_timeout
                 .map(|limit| (self.moved + limit, "idle-timeout")),
+            midway.then(|| (self.moved + config.stall_timeout, "stall-timeout")),
             // A session that waits in line for its lease has not been left hanging.
             (half_closed && !engine.is_asking())
                 .then(|| (self.moved + config.half_close_timeout, "half-close-timeout")),

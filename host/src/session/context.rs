@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::complaints::Complaints;
 use super::counters::ListenerCounters;
 use super::registry::Registry;
 use crate::config::ListenerConfig;
@@ -31,6 +32,8 @@ pub struct ListenerContext {
     pub registry: Rc<Registry>,
     /// The listener's counters.
     pub counters: ListenerCounters,
+    /// What the log has been told of this listener's sessions.
+    pub complaints: Complaints,
 }
 
 impl ListenerContext {

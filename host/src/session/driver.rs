@@ -22,7 +22,9 @@ use super::end::End;
 use super::engine::{Engine, EngineLimits, LeaseFacts};
 use super::registry::{Phase, Ticket};
 use super::unplugged::Unplugged;
-use crate::contract::{Disposition, Hooks, LeaseError, SessionInfo, Side};
+use crate::contract::{
+    Disposition, Hooks, LeaseError, SessionInfo, Side, lease_error_kind, lease_error_text,
+};
 use crate::lease::{Lease, Leasing, borrow};
 use crate::plugin::{Fault, SessionHooks};
 
@@ -44,6 +46,8 @@ pub struct SessionTask {
     from_client: u64,
     from_upstream: u64,
     started: bool,
+    /// Nobody waits for the client any more.
+    stopping: bool,
 }
 
 impl SessionTask {
@@ -99,6 +103,7 @@ impl SessionTask {
             from_client: 0,
             from_upstream: 0,
             started: false,
+            stopping: false,
         })
     }
 
@@ -111,6 +116,9 @@ impl SessionTask {
 
     /// Hears what others want of this session.
     fn listen(&mut self, cx: &mut Context<'_>) {
+        if self.lease.as_ref().is_some_and(Lease::is_ended) {
+            self.lose("its endpoint was ejected");
+        }
         let hooks = self.hooks.as_mut();
         if let Poll::Ready(fault) = hooks.poll_fault(cx) {
             self.engine.faulted(fault, hooks);
@@ -118,7 +126,10 @@ impl SessionTask {
         match self.ticket.phase(cx) {
             Phase::Serving => {}
             Phase::Draining => self.engine.drain(hooks),
-            Phase::Stopping | Phase::Gone => self.engine.stop(hooks),
+            Phase::Stopping | Phase::Gone => {
+                self.engine.stop(hooks);
+                self.stopping = true;
+            }
         }
     }
 
@@ -188,8 +199,32 @@ impl SessionTask {
                 self.engine.leased(facts, hooks);
                 self.lease = Some(lease);
             }
-            Err(why) => self.engine.lease_failed(why, hooks),
+            Err(why) => {
+                if !matches!(why, LeaseError::Draining) {
+                    let what = format!("a session gets no connection: {}", lease_error_text(&why));
+                    self.complain(lease_error_kind(&why), &what);
+                }
+                self.engine.lease_failed(why, self.hooks.as_mut());
+            }
         }
+    }
+
+    /// Tells the log of trouble, if it has not just been told of the same.
+    fn complain(&self, kind: &'static str, what: &str) {
+        if let Some(left_out) = self.context.complaints.may_say(kind, now()) {
+            tracing::warn!(
+                session = self.id,
+                listener = self.context.config.name,
+                plugin = self.plugin_name(),
+                kind,
+                left_out,
+                "{what}"
+            );
+        }
+    }
+
+    fn plugin_name(&self) -> &str {
+        self.context.config.plugin.as_deref().unwrap_or("-")
     }
 
     /// Writes what is there for one side. True if anything went.
@@ -244,6 +279,11 @@ impl SessionTask {
                 self.engine.ended(side);
                 self.engine.run(hooks);
             }
+            (Side::Upstream, Poll::Ready(Ok(_)))
+                if self.lease.as_ref().is_some_and(Lease::is_unasked) =>
+            {
+                self.lose("it sent bytes that nobody had asked for");
+            }
             (side, Poll::Ready(Ok(count))) => {
                 match (side, &mut self.lease) {
                     (Side::Upstream, Some(lease)) => {
@@ -268,11 +308,17 @@ impl SessionTask {
 
     /// Reports an upstream that has ended to the engine.
     fn lose(&mut self, why: &str) {
-        if let Some(lease) = &self.lease {
+        if let Some(lease) = &self.lease
+            && self.engine.holds_lease()
+        {
             let delivered = lease.delivered();
             let why = format!("{}: {why}", lease.endpoint());
             self.engine
                 .upstream_lost(&why, delivered, self.hooks.as_mut());
+            // One that is replaced unseen is no trouble.
+            if !self.engine.is_asking() {
+                self.complain("lost", &format!("a connection was lost: {why}"));
+            }
         }
     }
 
@@ -320,9 +366,18 @@ impl SessionTask {
         counters.from_client.inc_by(self.from_client);
         counters.from_upstream.inc_by(self.from_upstream);
         let listener = &self.context.config.name;
-        let plugin = self.context.config.plugin.as_deref().unwrap_or("-");
-        if matches!(end, End::Misuse(_) | End::ShownLimit(_)) {
-            tracing::warn!(session = self.id, listener, plugin, peer = %self.peer, "session ended: {end}");
+        let plugin = self.plugin_name();
+        if matches!(end, End::Misuse(_) | End::ShownLimit(_))
+            && let Some(left_out) = self.context.complaints.may_say(end.name(), now())
+        {
+            tracing::warn!(
+                session = self.id,
+                listener,
+                plugin,
+                peer = %self.peer,
+                left_out,
+                "session ended: {end}"
+            );
         }
         tracing::debug!(
             session = self.id,
@@ -369,6 +424,9 @@ impl Future for SessionTask {
                     cx.waker().wake_by_ref();
                     break;
                 }
+            }
+            if this.stopping {
+                return Poll::Ready(());
             }
             this.engine.settle(&this.context.buffers);
             if moved {

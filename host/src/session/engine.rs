@@ -136,6 +136,19 @@ impl Engine {
         self.choosing && self.client.uncovered() > 0
     }
 
+    /// Whether a connection is held in the middle of something that is expected to go on: bytes
+    /// that a step has covered and that have not come, or that wait to be written. Plain copies
+    /// have neither beginning nor end.
+    pub fn is_midway(&self) -> bool {
+        let owes = |half: &Half| matches!(half.owed, Owed::Forward(_) | Owed::Discard(_));
+        self.holds_lease()
+            && !self.copies_plainly()
+            && (owes(&self.client)
+                || owes(&self.upstream)
+                || self.has_output(Side::Client)
+                || self.has_output(Side::Upstream))
+    }
+
     /// Whether one side has ended and the session goes on for the other.
     pub fn is_half_closed(&self) -> bool {
         self.client.ended || self.upstream.ended || self.client.shut
@@ -149,7 +162,7 @@ impl Engine {
         }
         match half.owed {
             Owed::Forward(_) | Owed::Rest | Owed::Discard(_) => half.passing == 0,
-            Owed::Nothing => half.uncovered() < self.limits.max_shown,
+            Owed::Nothing => half.passing == 0 && half.uncovered() < self.limits.max_shown,
         }
     }
 
@@ -317,6 +330,7 @@ impl Engine {
         };
         let Asked { target, replaces } = asked;
         let first = replaces.is_none();
+        let sent = replaces.map_or(0, |dead| dead.sent);
         let leased = (first && self.has.contains(Hooks::ON_LEASED)).then(|| Leased {
             tag: facts.tag.to_vec(),
             fresh: facts.fresh,
@@ -333,15 +347,17 @@ impl Engine {
         };
         self.lease = LeaseState::Held(Held {
             target,
-            sent: 0,
+            sent,
             received: 0,
             replay,
             write_failed: false,
         });
         self.upstream.ended = false;
         self.upstream.shut = false;
-        self.client.end_told = false;
-        self.client.shown = 0;
+        if first {
+            self.client.end_told = false;
+            self.client.shown = 0;
+        }
         if let Some(leased) = leased {
             match hooks.on_leased(&leased) {
                 Ok(steps) => self.client.go_first(steps),
@@ -358,7 +374,8 @@ impl Engine {
         };
         let why = match asked.replaces {
             Some(dead) => LeaseError::Lost(format!(
-                "{dead}; no replacement: {}",
+                "{}; no replacement: {}",
+                dead.why,
                 lease_error_text(&why)
             )),
             None => why,

@@ -43,6 +43,11 @@ impl Output {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        // What never runs quite empty must not grow by all that it ever held.
+        if self.written > self.bytes.len() / 2 {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -177,16 +182,23 @@ impl Half {
         }
     }
 
-    /// What is left of the client's program once its lease is gone: steps that need one are left
+    /// What is left of the client's program once its lease is gone: steps that need it are left
     /// out, and bytes that were to be forwarded have nowhere to go, but keep their place in the
-    /// stream.
+    /// stream. Behind a `release` the program knows that it has no lease.
     pub(super) fn go_on_without_lease(&mut self) {
         if let Owed::Forward(left) | Owed::Discard(left) = self.owed {
             self.skip = self.skip.saturating_add(left);
         }
         self.owed = Owed::Nothing;
+        let release = |step: &Step| matches!(step, Step::Release(_));
+        let with_lease = self.steps.iter().position(release);
+        let behind = match with_lease {
+            Some(at) => self.steps.split_off(at + 1),
+            None => VecDeque::new(),
+        };
         let steps = std::mem::take(&mut self.steps);
         self.steps = steps.into_iter().filter_map(without_lease).collect();
+        self.steps.extend(behind);
         while let Some(Step::Discard(count)) = self.steps.front() {
             self.skip = self.skip.saturating_add(*count);
             self.steps.pop_front();
@@ -211,5 +223,24 @@ fn without_lease(step: Step) -> Option<Step> {
         Step::Forward(count) | Step::ForwardIdempotent(count) => Some(Step::Discard(count)),
         Step::ForwardRest | Step::Release(_) | Step::Send((Side::Upstream, _)) => None,
         other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_never_runs_empty_does_not_grow() {
+        let mut output = Output::default();
+        output.push(&[b'x'; 100]);
+        for round in 0..10_000_u32 {
+            output.push(&round.to_le_bytes());
+            output.wrote(4);
+            assert_eq!(output.pending().len(), 100);
+        }
+        assert!(output.bytes.len() <= 400, "{}", output.bytes.len());
+        let last = 9_999_u32.to_le_bytes();
+        assert_eq!(output.pending()[96..], last);
     }
 }

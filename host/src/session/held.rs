@@ -17,8 +17,17 @@ pub(super) enum LeaseState {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) target: Target,
-    /// Set when this is to replace a dead connection unseen: how the dead one died.
-    pub(super) replaces: Option<String>,
+    /// Set when this is to replace a dead connection unseen.
+    pub(super) replaces: Option<Dead>,
+}
+
+/// A connection that is being replaced.
+#[derive(Debug)]
+pub(super) struct Dead {
+    /// How it died.
+    pub(super) why: String,
+    /// Bytes that were sent on it, and will be sent again.
+    pub(super) sent: u64,
 }
 
 /// A lease that is held.

@@ -3,6 +3,7 @@
 //! The only place that knows both plugins and pools.
 
 mod clock;
+mod complaints;
 mod context;
 mod counters;
 mod driver;
@@ -18,6 +19,7 @@ mod unplugged;
 #[cfg(test)]
 mod tests;
 
+pub use complaints::Complaints;
 pub use context::ListenerContext;
 pub use counters::{ListenerCounters, SessionCounters};
 pub use driver::SessionTask;

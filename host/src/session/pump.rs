@@ -4,7 +4,7 @@
 use super::end::End;
 use super::engine::{Engine, MAX_BARREN_LEASES, other};
 use super::half::Owed;
-use super::held::{Asked, LeaseState, Replay};
+use super::held::{Asked, Dead, LeaseState, Replay};
 use crate::contract::{Choice, Hooks, LeaseError, Side, Target};
 use crate::plugin::SessionHooks;
 
@@ -130,7 +130,7 @@ impl Engine {
             return Ok(true);
         }
         if !self.has.contains(Hooks::ON_DATA) {
-            self.half_mut(side).owed = Owed::Rest;
+            self.copy_rest(side);
             return Ok(true);
         }
         if uncovered <= self.half(side).shown {
@@ -216,6 +216,8 @@ impl Engine {
         match (side, half.owed) {
             (_, Owed::Nothing) => Ok(false),
             (Side::Client, Owed::Forward(_) | Owed::Discard(_)) => Err(End::ClientClosed),
+            // Perhaps it was dead before anything arrived: `lose` will tell.
+            (_, Owed::Rest) if self.may_replace() => Ok(false),
             (Side::Client, Owed::Rest) => {
                 // The half-close goes to the upstream, whose side ends the session.
                 match &self.lease {
@@ -268,12 +270,17 @@ impl Engine {
     }
 
     /// Whether the driver has to report the end of the upstream's side through `upstream_lost`:
-    /// it has ended, and no plain copy passes that on.
+    /// it has ended, and no plain copy passes that on, or it has ended before its first byte.
     pub fn upstream_end_is_loss(&self) -> bool {
         self.holds_lease()
             && self.upstream.ended
-            && self.upstream.owed != Owed::Rest
+            && (self.may_replace() || self.upstream.owed != Owed::Rest)
             && self.upstream.steps.is_empty()
+    }
+
+    /// Whether the lease is of a reused connection that has not replied yet.
+    fn may_replace(&self) -> bool {
+        matches!(&self.lease, LeaseState::Held(held) if held.recording())
     }
 
     /// The connection is gone. Replaces it unseen where that is safe, and else tells the plugin.
@@ -292,6 +299,7 @@ impl Engine {
         {
             let prefix = std::mem::take(prefix);
             let target = held.target.clone();
+            let sent = held.sent;
             self.giveback = Some(super::engine::Giveback {
                 disposition: crate::contract::Disposition::Close,
                 unclean: Some("replaced"),
@@ -302,10 +310,16 @@ impl Engine {
             self.upstream.ended = false;
             self.lease = LeaseState::Asked(Asked {
                 target,
-                replaces: Some(why.to_owned()),
+                replaces: Some(Dead {
+                    why: why.to_owned(),
+                    sent,
+                }),
             });
             self.ask_pending = true;
             return Ok(());
+        }
+        if self.upstream.owed == Owed::Rest {
+            return Err(End::UpstreamClosed);
         }
         if self.upstream.will_forward() {
             // The plugin takes this reply for done, and the client may have got a part of it:

@@ -53,6 +53,11 @@ impl Registry {
     /// Asks it, and wakes every session to hear it. Phases only go forward.
     pub fn set_phase(&self, phase: Phase) {
         self.phase.set(phase.max(self.phase.get()));
+        self.wake_all();
+    }
+
+    /// Wakes every session, to look at what has changed for all of them.
+    pub fn wake_all(&self) {
         for (_, waker) in self.wakers.borrow().iter() {
             if let Some(waker) = waker {
                 waker.wake_by_ref();

@@ -17,10 +17,7 @@ impl Engine {
                 if !self.half(side).steps.is_empty() {
                     return Err(misuse("steps stand behind forward-rest"));
                 }
-                if side == Side::Client {
-                    self.not_safe_to_repeat();
-                }
-                self.half_mut(side).owed = Owed::Rest;
+                self.copy_rest(side);
             }
             Step::Discard(count) => {
                 if side == Side::Upstream {
@@ -60,6 +57,14 @@ impl Engine {
             Step::Close(why) => return Err(End::Plugin(why)),
         }
         Ok(None)
+    }
+
+    /// This side passes plainly from here on; nobody vouches for what its client sends.
+    pub(super) fn copy_rest(&mut self, side: Side) {
+        if side == Side::Client {
+            self.not_safe_to_repeat();
+        }
+        self.half_mut(side).owed = Owed::Rest;
     }
 
     fn forward(&mut self, side: Side, count: u64, idempotent: bool) -> Result<(), End> {
@@ -107,7 +112,7 @@ impl Engine {
     /// The plugin gives the connection back while the session goes on.
     fn release(&mut self, side: Side, disposition: Disposition) -> Result<(), End> {
         // A reply that the client has got half of cannot be mended.
-        let cut = side == Side::Client && matches!(self.upstream.owed, Owed::Forward(_));
+        let cut = side == Side::Client && self.upstream.will_forward();
         let own_steps = std::mem::take(&mut self.half_mut(side).steps);
         self.give_back(disposition);
         self.half_mut(side).steps = own_steps;

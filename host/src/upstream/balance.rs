@@ -9,6 +9,9 @@ use super::group::Group;
 use crate::config::Balance;
 use crate::contract::Target;
 
+/// Credits of endpoints that are not chosen from any more, before they are cleared away.
+const FORGOTTEN: usize = 256;
+
 /// Chooses endpoints for one worker. Round-robin turns are the worker's own, and start where
 /// chance puts them, so that workers do not march in step.
 pub struct Chooser {
@@ -75,6 +78,11 @@ impl Chooser {
     }
 
     fn round_robin<'a>(&mut self, open: &[&'a Arc<Endpoint>]) -> Option<&'a Arc<Endpoint>> {
+        // Endpoints that DNS has taken away leave theirs behind.
+        if self.credit.len() > 2 * open.len() + FORGOTTEN {
+            self.credit
+                .retain(|id, _| open.iter().any(|endpoint| endpoint.id == *id));
+        }
         let total: i64 = open.iter().map(|endpoint| i64::from(endpoint.weight)).sum();
         for endpoint in open {
             let weight = i64::from(endpoint.weight);

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 use super::counters::EndpointCounters;
 
+/// Milliseconds between two log lines that say that an endpoint cannot be reached.
+const COMPLAINTS: u64 = 5_000;
+
 /// What one worker shows the others, on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -63,6 +66,10 @@ pub struct Endpoint {
     last_reply: AtomicU64,
     failed_checks: AtomicU32,
     good_checks: AtomicU32,
+    /// As `last_reply`: when the log was last told that it cannot be reached.
+    last_complaint: AtomicU64,
+    /// How often all leases have been ended.
+    leases_ended: AtomicU32,
     on_room: OnceLock<OnRoom>,
 }
 
@@ -116,6 +123,8 @@ impl Endpoint {
             last_reply: AtomicU64::new(0),
             failed_checks: AtomicU32::new(0),
             good_checks: AtomicU32::new(0),
+            last_complaint: AtomicU64::new(0),
+            leases_ended: AtomicU32::new(0),
             on_room: OnceLock::new(),
         }
     }
@@ -145,6 +154,16 @@ impl Endpoint {
         self.open.fetch_add(1, SeqCst);
         Permit {
             endpoint: Arc::clone(self),
+        }
+    }
+
+    /// If there is room and somebody waits for it, tells who has waited longest.
+    pub fn tell_room(&self) {
+        if self.open.load(SeqCst) < self.max_open
+            && let Some((worker, _)) = self.longest_waiting(None)
+            && let Some(tell) = self.on_room.get()
+        {
+            tell(worker);
         }
     }
 
@@ -226,6 +245,16 @@ impl Endpoint {
         self.leased.fetch_sub(1, Relaxed);
     }
 
+    /// Ends all leases that have begun by now. Who holds one has to be woken to see it.
+    pub fn end_leases(&self) {
+        self.leases_ended.fetch_add(1, Relaxed);
+    }
+
+    /// Changes with [`Endpoint::end_leases`].
+    pub fn lease_era(&self) -> u32 {
+        self.leases_ended.load(Relaxed)
+    }
+
     /// Connections that are leased.
     pub fn leased(&self) -> u32 {
         self.leased.load(Relaxed)
@@ -247,6 +276,16 @@ impl Endpoint {
     /// The resolver does not name it any more.
     pub fn set_gone(&self) {
         self.gone.store(true, Relaxed);
+        self.counters.up.set(0);
+    }
+
+    /// The resolver names it, for the first time or again. What its checks said before is old.
+    pub fn set_named(&self) {
+        self.failed_checks.store(0, Relaxed);
+        self.good_checks.store(0, Relaxed);
+        self.ejected.store(false, Relaxed);
+        self.gone.store(false, Relaxed);
+        self.counters.up.set(1);
     }
 
     /// A byte came from it.
@@ -291,6 +330,17 @@ impl Endpoint {
         out
     }
 
+    /// Whether the log may be told that it cannot be reached: once in a while.
+    pub fn may_complain(&self) -> bool {
+        let now = self.millis();
+        let last = self.last_complaint.load(Relaxed);
+        let due = last == 0 || now.saturating_sub(last) >= COMPLAINTS;
+        due && self
+            .last_complaint
+            .compare_exchange(last, now, Relaxed, Relaxed)
+            .is_ok()
+    }
+
     /// Whether the last check failed.
     pub fn is_failing(&self) -> bool {
         self.failed_checks.load(Relaxed) > 0
@@ -330,10 +380,6 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.endpoint.open.fetch_sub(1, SeqCst);
-        if let Some((worker, _)) = self.endpoint.longest_waiting(None)
-            && let Some(tell) = self.endpoint.on_room.get()
-        {
-            tell(worker);
-        }
+        self.endpoint.tell_room();
     }
 }

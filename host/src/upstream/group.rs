@@ -1,8 +1,8 @@
 //! An upstream group: its config, and the endpoints that it has right now.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -13,6 +13,9 @@ use crate::config::{EndpointConfig, UpstreamConfig};
 /// Numbers endpoints, so that a worker finds its part of each by index.
 static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
 
+/// Addresses that are remembered after the resolver has stopped to name them.
+const MAX_GONE: usize = 64;
+
 /// Called with every endpoint that a group gets, before it is used.
 type OnEndpoint = Box<dyn Fn(&Arc<Endpoint>) + Send + Sync>;
 
@@ -22,6 +25,9 @@ pub struct Group {
     workers: usize,
     counters: PoolCounters,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    /// Addresses that the resolver does not name any more, the last to go at the end. Locked only
+    /// by the resolver.
+    gone: Mutex<Vec<Arc<Endpoint>>>,
     on_endpoint: std::sync::OnceLock<OnEndpoint>,
 }
 
@@ -33,6 +39,7 @@ impl Group {
             workers,
             counters: counters.clone(),
             endpoints: ArcSwap::default(),
+            gone: Mutex::default(),
             on_endpoint: std::sync::OnceLock::new(),
             config,
         };
@@ -73,11 +80,12 @@ impl Group {
 
     /// Says whom to tell of every endpoint, those that are there and those to come. Once.
     pub fn on_endpoint(&self, tell: impl Fn(&Arc<Endpoint>) + Send + Sync + 'static) {
+        // Set before those that are there are told, so that none is missed; a second call changes
+        // nothing.
+        let tell = self.on_endpoint.get_or_init(|| Box::new(tell));
         for endpoint in self.endpoints().iter() {
             tell(endpoint);
         }
-        // A second call changes nothing.
-        let _ = self.on_endpoint.set(Box::new(tell));
     }
 
     /// Its name in the config.
@@ -105,8 +113,10 @@ impl Group {
     }
 
     /// Takes the addresses that the resolver has for one configured name. Those that stay keep
-    /// their connections; those that vanished take no new leases.
+    /// their connections; those that vanished take no new leases, and when they are named again
+    /// they are the same endpoints as before, with what is still leased of them.
     pub fn resolved(&self, config: &EndpointConfig, addresses: &[SocketAddr]) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         let prefix = format!("{} (", format_host_port(&config.host, config.port));
         let (of_name, mut others): (Vec<_>, Vec<_>) = self
             .endpoints()
@@ -118,6 +128,7 @@ impl Group {
                 others.push(Arc::clone(endpoint));
             } else {
                 endpoint.set_gone();
+                gone.push(Arc::clone(endpoint));
                 tracing::info!(
                     group = self.name(),
                     endpoint = endpoint.name,
@@ -125,17 +136,32 @@ impl Group {
                 );
             }
         }
-        for &address in addresses {
-            if !of_name.iter().any(|endpoint| endpoint.address == address) {
-                let endpoint = self.endpoint(config, address);
-                tracing::info!(
-                    group = self.name(),
-                    endpoint = endpoint.name,
-                    "new endpoint"
-                );
-                others.push(endpoint);
-            }
+        let mut new: Vec<SocketAddr> = addresses.to_vec();
+        new.retain(|address| of_name.iter().all(|endpoint| endpoint.address != *address));
+        new.sort_unstable();
+        new.dedup();
+        for address in new {
+            let known =
+                |one: &Arc<Endpoint>| one.address == address && one.name.starts_with(&prefix);
+            let endpoint = match gone.iter().position(known) {
+                Some(at) => gone.remove(at),
+                None => self.endpoint(config, address),
+            };
+            endpoint.set_named();
+            tracing::info!(
+                group = self.name(),
+                endpoint = endpoint.name,
+                "new endpoint"
+            );
+            others.push(endpoint);
         }
+        // Those that still have connections must be remembered, or their limit would be forgotten.
+        let mut over = gone.len().saturating_sub(MAX_GONE);
+        gone.retain(|endpoint| {
+            let forget = over > 0 && endpoint.open() == 0;
+            over -= usize::from(forget);
+            !forget
+        });
         self.endpoints.store(Arc::new(others));
     }
 
@@ -160,5 +186,73 @@ fn format_host_port(host: &str, port: u16) -> String {
         format!("[{host}]:{port}")
     } else {
         format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Balance, PoolConfig};
+
+    fn group(max_connections: u32) -> (EndpointConfig, Arc<Group>) {
+        let name = EndpointConfig {
+            host: "cache.test".into(),
+            port: 6379,
+            weight: 1,
+        };
+        let config = UpstreamConfig {
+            name: "g".into(),
+            endpoints: vec![name.clone()],
+            balance: Balance::RoundRobin,
+            connect_timeout: Duration::from_secs(1),
+            resolve_interval: Duration::from_secs(30),
+            pool: PoolConfig {
+                max_connections,
+                ..PoolConfig::default()
+            },
+            probe: None,
+        };
+        let group = Group::new(config, 1, &PoolCounters::default());
+        (name, group)
+    }
+
+    #[test]
+    fn an_address_that_comes_back_is_the_endpoint_that_it_was() {
+        let (name, group) = group(2);
+        let (one, two) = (
+            "10.0.0.1:6379".parse().unwrap(),
+            "10.0.0.2:6379".parse().unwrap(),
+        );
+        // A resolver may say the same twice.
+        group.resolved(&name, &[one, one]);
+        let first = Arc::clone(&group.endpoints()[0]);
+        assert_eq!(group.endpoints().len(), 1);
+        let held = (first.try_permit().unwrap(), first.try_permit().unwrap());
+        assert!(first.check_failed(1));
+        for _ in 0..3 {
+            group.resolved(&name, &[two]);
+            assert_eq!(first.health(), Health::Gone);
+            group.resolved(&name, &[one]);
+            assert!(Arc::ptr_eq(&first, &group.endpoints()[0]));
+            assert_eq!(first.health(), Health::Up, "its checks begin anew");
+            assert!(
+                first.try_permit().is_none(),
+                "its limit holds all the while"
+            );
+        }
+        drop(held);
+        assert!(first.try_permit().is_some());
+    }
+
+    #[test]
+    fn addresses_without_connections_are_not_remembered_for_ever() {
+        let (name, group) = group(2);
+        for last in 0..=255 {
+            group.resolved(&name, &[SocketAddr::from(([10, 0, 0, last], 6379))]);
+        }
+        assert_eq!(group.gone.lock().unwrap().len(), MAX_GONE);
     }
 }

@@ -1,7 +1,7 @@
 //! Upstream groups: which endpoints there are, which are healthy, and which one is next.
 //!
-//! What is here is shared by all workers: atomics and immutable snapshots, never a lock. Opens no
-//! connections.
+//! What is here is shared by all workers: atomics and immutable snapshots. The one lock is taken by
+//! the resolver alone. Opens no connections.
 
 mod balance;
 mod counters;

@@ -16,7 +16,7 @@ use crate::copy::BufferPool;
 use crate::listener::{Loads, accept};
 use crate::plugin::{Conversations, Plugin, WorkerPlugin};
 use crate::pool::{Caretaker, Plain, Pools, PoolsParts};
-use crate::session::{ListenerContext, Phase, Registry, SessionCounters, SessionTask};
+use crate::session::{Complaints, ListenerContext, Phase, Registry, SessionCounters, SessionTask};
 use crate::upstream::Group;
 
 /// One listener, as a worker gets it.
@@ -69,7 +69,8 @@ pub fn spawn(parts: WorkerParts) -> io::Result<Worker> {
 /// One listener on this worker.
 struct Listening {
     context: Rc<ListenerContext>,
-    accepting: JoinHandle<()>,
+    /// None: this worker cannot.
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// What the accepting tasks of this worker share.
@@ -93,6 +94,8 @@ async fn run(parts: WorkerParts) {
     } = parts;
     let pools = Pools::start(pools);
     let registry = Registry::new();
+    let sessions = Rc::clone(&registry);
+    pools.on_leases_ended(move || sessions.wake_all());
     let buffers = Rc::new(BufferPool::new());
     let admission = Rc::new(Admission {
         index,
@@ -121,6 +124,7 @@ async fn run(parts: WorkerParts) {
         }
         let context = Rc::new(ListenerContext {
             counters: counters.of(&config.name),
+            complaints: Complaints::default(),
             plugin: worker_plugin,
             caretaker,
             max_shown,
@@ -130,13 +134,16 @@ async fn run(parts: WorkerParts) {
             registry: Rc::clone(&registry),
             config,
         });
-        match tokio::net::TcpListener::from_std(socket) {
-            Ok(socket) => listening.push(start(number, socket, context, Rc::clone(&admission))),
+        let accepting = match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => Some(start(number, socket, &context, Rc::clone(&admission))),
             Err(error) => {
                 let listener = &context.config.name;
                 tracing::error!(listener, "a worker cannot accept clients: {error}");
+                None
             }
-        }
+        };
+        // Clients that other workers have accepted come by the listener's number.
+        listening.push(Listening { context, accepting });
     }
 
     while let Some(command) = commands.recv().await {
@@ -160,8 +167,8 @@ async fn run(parts: WorkerParts) {
             Command::Phase(phase) => {
                 registry.set_phase(phase);
                 if phase >= Phase::Draining {
-                    for listening in &listening {
-                        listening.accepting.abort();
+                    for accepting in listening.iter().filter_map(|one| one.accepting.as_ref()) {
+                        accepting.abort();
                     }
                     pools.drain();
                 }
@@ -186,20 +193,20 @@ async fn run(parts: WorkerParts) {
 fn start(
     number: usize,
     socket: tokio::net::TcpListener,
-    context: Rc<ListenerContext>,
+    context: &Rc<ListenerContext>,
     admission: Rc<Admission>,
-) -> Listening {
+) -> JoinHandle<()> {
     let name = context.config.name.clone();
     let limit = i64::from(context.config.max_sessions);
     let open = context.counters.open.clone();
-    let for_sessions = Rc::clone(&context);
-    let accepting = tokio::task::spawn_local(async move {
+    let context = Rc::clone(context);
+    tokio::task::spawn_local(async move {
         let full = move || open.get() >= limit;
         let admit = move |client: TcpStream, peer| {
             let place = admission.loads.place(admission.index);
             admission.loads.enter(place);
             if place == admission.index {
-                begin(&for_sessions, &admission, client, peer);
+                begin(&context, &admission, client, peer);
                 return;
             }
             let moved = client.into_std().ok().and_then(|stream| {
@@ -215,8 +222,7 @@ fn start(
             }
         };
         accept(&name, socket, full, admit).await;
-    });
-    Listening { context, accepting }
+    })
 }
 
 /// Starts a session for a client, on this worker.

@@ -171,6 +171,7 @@ fn probe(mut table: Table<'_>) -> ProbeConfig {
         timeout: table.or("timeout", default.timeout, time),
         fall: table.or("fall", default.fall, |value| value.number(1..=MAX_CHECKS)),
         rise: table.or("rise", default.rise, |value| value.number(1..=MAX_CHECKS)),
+        end_leases: table.or("end-leases", default.end_leases, Value::boolean),
     };
     if !table.is_broken() && probe.timeout > probe.interval {
         let timeout = values::show_duration(probe.timeout);

@@ -419,6 +419,7 @@ fn an_endpoint_that_fails_its_checks_is_ejected_and_comes_back() {
         timeout: Duration::from_millis(20),
         fall: 2,
         rise: 2,
+        end_leases: true,
     });
     drop(upstream);
     on_one_worker(config, |worker| async move {

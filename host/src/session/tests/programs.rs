@@ -1,8 +1,9 @@
 //! What becomes of steps that still wait when something ends under them.
 
 use super::told::Told;
+use super::toy::target;
 use super::world::{Event, World};
-use crate::contract::{Disposition, Side, Step};
+use crate::contract::{Disposition, Hooks, Side, Step};
 use crate::session::End;
 use crate::session::engine::OUTPUT_HIGH_WATER;
 
@@ -188,5 +189,122 @@ fn a_plugin_that_takes_one_frame_a_call_is_shown_the_rest_at_once() {
     send(&mut world, b"abc");
     receive(&mut world, ALL);
     assert_eq!(received(&world), "abc");
+    assert_eq!(world.idle.len(), 1);
+}
+
+/// Bytes that a side holds for the other are bounded, whether a step covers few or many of them.
+#[test]
+fn small_messages_do_not_pile_up_before_a_side_that_does_not_read() {
+    const FLOOD: usize = 1 << 20;
+    let mut world = world(Told::default().passing().lease([Step::Forward(10)]));
+    send(&mut world, b"0123456789");
+    world.sessions[0].to_send.extend(vec![b'x'; FLOOD]);
+    for _ in 0..FLOOD / 100 {
+        world.happen(&Event::Send {
+            session: 0,
+            count: 100,
+        });
+    }
+    let taken = FLOOD - world.sessions[0].to_send.len();
+    assert!((1..=64 << 10).contains(&taken), "took {taken} bytes");
+
+    world.connections[0].outbound.extend(vec![b'y'; FLOOD]);
+    for _ in 0..FLOOD / 100 {
+        world.happen(&Event::Read {
+            session: 0,
+            count: 100,
+        });
+    }
+    let taken = FLOOD + 10 - world.connections[0].outbound.len();
+    assert!((1..=64 << 10).contains(&taken), "took {taken} bytes");
+}
+
+/// A session with a connection that was used before, by a first request.
+fn reused(plugin: Told) -> World {
+    let first = Told::default().lease([Step::Forward(1)]).data(
+        Side::Upstream,
+        [Step::Forward(1), Step::Release(Disposition::Keep)],
+    );
+    let mut world = world(first);
+    send(&mut world, b".");
+    receive(&mut world, 1);
+    assert_eq!(world.idle.len(), 1);
+    world.sessions.clear();
+    world.add(Box::new(plugin), Vec::new());
+    world
+}
+
+#[test]
+fn a_plain_copy_is_never_sent_twice() {
+    let mut world = reused(Told::default().without(Hooks::ON_DATA));
+    send(&mut world, b"INCR x");
+    // The server has taken it, and dies before it replies.
+    kill(&mut world);
+    world.play_out();
+    assert_eq!(world.connections.len(), 1, "nothing was sent again");
+    let end = world.sessions[0].engine.end();
+    assert_eq!(end, Some(&End::UpstreamClosed));
+}
+
+#[test]
+fn a_plain_copy_of_which_nothing_arrived_goes_to_another_connection() {
+    let mut world = reused(Told::default().without(Hooks::ON_DATA));
+    world.connections[0].dead = true;
+    world.sessions[0].to_send.extend(b"INCR x");
+    world.play_out();
+    assert_eq!(world.connections.len(), 2);
+    assert_eq!(
+        received(&world),
+        "INCR x",
+        "the server of this world replies with that"
+    );
+}
+
+#[test]
+fn what_was_sent_again_counts_as_sent() {
+    let plugin = Told::default().lease([Step::ForwardIdempotent(3)]);
+    let outcomes = plugin.outcomes();
+    let mut world = reused(plugin);
+    send(&mut world, b"GET");
+    kill(&mut world);
+    for event in [
+        Event::Lease { session: 0 },
+        Event::Write {
+            session: 0,
+            count: ALL,
+        },
+    ] {
+        world.happen(&event);
+    }
+    assert_eq!(world.connections[1].outbound, *b"GET");
+    world.happen(&Event::Break { session: 0 });
+    let [outcome] = outcomes.borrow()[..] else {
+        panic!("one lease has ended");
+    };
+    assert_eq!((outcome.sent, outcome.received), (3, 0));
+}
+
+#[test]
+fn what_stands_behind_a_release_is_for_the_next_lease() {
+    let mut world = world(
+        Told::default()
+            .lease([
+                Step::Forward(4),
+                Step::Release(Disposition::Keep),
+                Step::Lease(target()),
+                Step::Forward(2),
+            ])
+            .failed([say(Side::Client, "sorry ")])
+            .data(
+                Side::Upstream,
+                [Step::Forward(2), Step::Release(Disposition::Keep)],
+            ),
+    );
+    send(&mut world, b"ab");
+    kill(&mut world);
+    assert_eq!(received(&world), "sorry ");
+    send(&mut world, b"cdef");
+    receive(&mut world, ALL);
+    assert_eq!(received(&world), "sorry ef");
     assert_eq!(world.idle.len(), 1);
 }

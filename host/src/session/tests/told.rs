@@ -1,6 +1,8 @@
 //! A plugin that answers each hook with what its test has put down for it, in order.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::toy::target;
@@ -13,15 +15,55 @@ type Answers = VecDeque<Vec<Step>>;
 
 /// See the module. A hook without an answer returns nothing; one to choose, a lease of nothing
 /// special.
-#[derive(Default)]
 pub(super) struct Told {
+    has: Hooks,
     choices: Answers,
     client: Answers,
     upstream: Answers,
     failed: Answers,
+    /// Covers all that it is shown, where nothing else is put down.
+    passes: bool,
+    outcomes: Outcomes,
+}
+
+/// What it was told at the ends of its leases.
+pub(super) type Outcomes = Rc<RefCell<Vec<LeaseOutcome>>>;
+
+impl Default for Told {
+    fn default() -> Self {
+        Self {
+            has: Hooks::CHOOSE_UPSTREAM
+                | Hooks::ON_DATA
+                | Hooks::ON_LEASE_FAILED
+                | Hooks::POOL_RETURN,
+            choices: Answers::new(),
+            client: Answers::new(),
+            upstream: Answers::new(),
+            failed: Answers::new(),
+            passes: false,
+            outcomes: Outcomes::default(),
+        }
+    }
 }
 
 impl Told {
+    /// Leaves a hook out.
+    pub(super) fn without(mut self, hook: Hooks) -> Self {
+        self.has = self.has & !hook;
+        self
+    }
+
+    /// Passes everything on, a message at a time.
+    pub(super) fn passing(mut self) -> Self {
+        self.passes = true;
+        self
+    }
+
+    /// Where it writes down what it is told at the ends of its leases.
+    pub(super) fn outcomes(&self) -> Outcomes {
+        Rc::clone(&self.outcomes)
+    }
+
     /// The next time it is to choose: a lease, and these steps on it.
     pub(super) fn lease(mut self, then: impl Into<Vec<Step>>) -> Self {
         self.choices.push_back(then.into());
@@ -46,7 +88,7 @@ impl Told {
 
 impl SessionHooks for Told {
     fn has(&self) -> Hooks {
-        Hooks::CHOOSE_UPSTREAM | Hooks::ON_DATA | Hooks::ON_LEASE_FAILED | Hooks::POOL_RETURN
+        self.has
     }
 
     fn choose_upstream(&mut self, _: &[u8]) -> Result<Choice, Fault> {
@@ -64,19 +106,21 @@ impl SessionHooks for Told {
         Ok(self.failed.pop_front().unwrap_or_default())
     }
 
-    fn on_data(&mut self, origin: Side, _: &[u8]) -> Result<Vec<Step>, Fault> {
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Result<Vec<Step>, Fault> {
         let answers = match origin {
             Side::Client => &mut self.client,
             Side::Upstream => &mut self.upstream,
         };
-        Ok(answers.pop_front().unwrap_or_default())
+        let passed = self.passes.then(|| vec![Step::Forward(data.len() as u64)]);
+        Ok(answers.pop_front().or(passed).unwrap_or_default())
     }
 
     fn on_eof(&mut self, _: Side) -> Result<Vec<Step>, Fault> {
         unreachable!("the hook is left out")
     }
 
-    fn pool_return(&mut self, _: LeaseOutcome) -> Result<Disposition, Fault> {
+    fn pool_return(&mut self, outcome: LeaseOutcome) -> Result<Disposition, Fault> {
+        self.outcomes.borrow_mut().push(outcome);
         Ok(Disposition::Keep)
     }
 
