@@ -23,6 +23,16 @@ const MAX_CORE_INSTANCES: usize = 64;
 const MAX_MEMORIES: usize = 8;
 /// Tables in one instance.
 const MAX_TABLES: usize = 64;
+/// Starting, `describe` and `configure` may parse and build tables, so they get this many times
+/// `limits.hook`.
+pub(super) const SETUP_TIME: u32 = 20;
+/// Handles of resources that an instance may have besides one for each of its sessions: as many
+/// as wasmtime allows by itself.
+pub(super) const SPARE_HANDLES: usize = 100_000;
+/// The longest identity that the contract allows.
+pub(super) const MAX_IDENTITY: usize = 1 << 10;
+/// The longest secret that the contract allows.
+pub(super) const MAX_SECRET: usize = 64 << 10;
 /// What an entry of a table weighs.
 const TABLE_ENTRY: u64 = 16;
 
