@@ -13,10 +13,12 @@ use wasmtime::{Cache, Config, Engine, OptLevel};
 
 use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
 use super::error::LoadError;
-use super::fault::explain;
+use super::fault::{check_target, explain};
+use super::hooks::TimeLimit;
 use super::limits::MAX_STACK;
 use super::metrics::{Hook, Metrics, PluginMetrics};
 use super::output::{Speaker, printable};
+use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
 use super::ticker::{Ticker, Ticking};
 use super::{builtin, cache, sandbox};
@@ -26,16 +28,12 @@ use crate::contract::conversation_side::leaseway::plugin::connection;
 use crate::contract::session_side::leaseway::plugin::log;
 use crate::contract::session_side::{SessionInstance, SessionInstancePre};
 use crate::contract::{PluginInfo, Settings};
+use crate::file;
 
 /// Stack of a conversation: what guest code may use, and as much for the host's own functions.
 const CONVERSATION_STACK: usize = 2 * MAX_STACK;
-/// `describe` and `configure` may parse and build tables, so they get this many times
-/// `limits.hook`.
-const SETUP_TIME: u32 = 20;
-/// The longest identity that the contract allows.
-const MAX_IDENTITY: usize = 1 << 10;
-/// The longest secret that the contract allows.
-const MAX_SECRET: usize = 64 << 10;
+/// No module is larger, so what is larger was given by mistake.
+const MAX_MODULE: u64 = 256 << 20;
 
 /// The WebAssembly engine of the process: compiles plugins and keeps their time.
 pub struct Runtime {
@@ -259,15 +257,6 @@ impl Plugin {
     pub fn limits(&self) -> &PluginLimits {
         &self.limits
     }
-
-    /// The time that `configure` gets.
-    pub(super) fn setup_time(&self) -> std::time::Duration {
-        setup_time(&self.limits)
-    }
-}
-
-fn setup_time(limits: &PluginLimits) -> std::time::Duration {
-    limits.hook.saturating_mul(SETUP_TIME)
 }
 
 /// The instance that is asked and then thrown away.
@@ -284,8 +273,9 @@ impl<'a> Setup<'a> {
         limits: &PluginLimits,
         origin: Origin<'a>,
     ) -> Result<Self, LoadError> {
-        let name = Arc::from(origin.plugin);
-        let mut store = GuestState::for_sessions(engine, name, limits, setup_time(limits));
+        let log = PluginLog::new(Arc::from(origin.plugin));
+        let time = TimeLimit::Setup(limits.hook);
+        let mut store = GuestState::for_sessions(engine, log, limits, time);
         begin(&mut store, Speaker::Plugin);
         match sessions.instantiate(&mut store) {
             Ok(instance) => Ok(Self {
@@ -293,7 +283,7 @@ impl<'a> Setup<'a> {
                 instance,
                 origin,
             }),
-            Err(error) => Err(fault(origin, Hook::Describe, &error, &mut store)),
+            Err(error) => Err(fault(origin, Hook::Instantiate, &error, &mut store)),
         }
     }
 
@@ -332,25 +322,13 @@ fn fault(
 }
 
 fn check_settings(settings: &Settings, origin: Origin<'_>) -> Result<(), LoadError> {
-    let target = &settings.default_target;
-    let message = if target.identity.len() > MAX_IDENTITY {
-        format!(
-            "the default target's identity has {} bytes, at most {MAX_IDENTITY} are allowed",
-            target.identity.len()
-        )
-    } else if target.secret.len() > MAX_SECRET {
-        format!(
-            "the default target's secret has {} bytes, at most {MAX_SECRET} are allowed",
-            target.secret.len()
-        )
-    } else {
-        return Ok(());
-    };
-    let (plugin, module) = origin.names();
-    Err(LoadError::Contract {
-        plugin,
-        module,
-        message,
+    check_target(&settings.default_target).map_err(|why| {
+        let (plugin, module) = origin.names();
+        LoadError::Contract {
+            plugin,
+            module,
+            message: format!("its default target's {why}"),
+        }
     })
 }
 

@@ -18,6 +18,7 @@ use super::hooks::Fault;
 /// Calls into a plugin, each kind counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
+    Instantiate,
     Describe,
     Configure,
     Construct,
@@ -34,7 +35,8 @@ pub(super) enum Hook {
 }
 
 /// All of [`Hook`], in the order of their discriminants.
-const HOOKS: [Hook; 13] = [
+const HOOKS: [Hook; 14] = [
+    Hook::Instantiate,
     Hook::Describe,
     Hook::Configure,
     Hook::Construct,
@@ -52,12 +54,13 @@ const HOOKS: [Hook; 13] = [
 const REASONS: [&str; 3] = ["trap", "deadline", "memory"];
 /// Upper bounds of the buckets of call times, in nanoseconds.
 const BOUNDS: [u64; 6] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, u64::MAX];
-/// Every how many session-hook calls one is timed: the clock costs a tenth of an empty call.
-pub(super) const TIMED_EVERY: u64 = 16;
+/// Every how many calls of a session hook one is timed: the clock costs a tenth of an empty call.
+const TIMED_EVERY: u64 = 16;
 
 impl Hook {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Instantiate => "instantiate",
             Self::Describe => "describe",
             Self::Configure => "configure",
             Self::Construct => "constructor",
@@ -104,10 +107,11 @@ impl Shard {
         }
     }
 
-    pub(super) fn fault(&self, hook: Hook, fault: &Fault) {
+    pub(super) fn fault(&self, fault: &Fault) {
+        let hook = HOOKS.iter().position(|hook| hook.name() == fault.hook());
         let reason = REASONS.iter().position(|reason| *reason == fault.reason());
-        if let Some(reason) = reason {
-            self.faults[hook as usize][reason].fetch_add(1, Relaxed);
+        if let (Some(hook), Some(reason)) = (hook, reason) {
+            self.faults[hook][reason].fetch_add(1, Relaxed);
         }
     }
 }
