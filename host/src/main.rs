@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Command::Check(args) => return told(check_file(args), ExitCode::FAILURE),
         Command::Probe(args) => return told(probe::probe(args), ExitCode::from(USAGE)),
         Command::Plugin(PluginCommand::Inspect(args)) => {
-            return told(inspect::inspect(&args.file), ExitCode::FAILURE);
+            return told(inspect::inspect(&args.plugin), ExitCode::FAILURE);
         }
     };
     relayed.unwrap_or_else(|error| {

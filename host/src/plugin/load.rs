@@ -3,7 +3,7 @@
 //! Reads the code, checks the contract, compiles, asks the plugin what it is and gives it its
 //! config on an instance that is thrown away. Called at start, never by a worker.
 
-use std::fs;
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,27 +104,13 @@ impl Runtime {
 
     /// Loads a plugin, asks it what it is and gives it its config.
     pub fn load(&self, config: &PluginConfig) -> Result<Arc<Plugin>, LoadError> {
-        let read;
-        let (module, bytes) = match &config.module {
-            ModuleSource::Builtin(name) => {
-                let code = builtin::find(name).ok_or_else(|| LoadError::Builtin {
-                    plugin: config.name.clone(),
-                    name: name.clone(),
-                    known: builtin::names(),
-                })?;
-                (format!("builtin:{name}"), code)
-            }
-            ModuleSource::File(path) => {
-                read = read_file(&config.name, path)?;
-                (path.display().to_string(), read.as_slice())
-            }
-        };
+        let (module, bytes) = code(&config.name, &config.module)?;
         let origin = Origin {
             plugin: &config.name,
             module: &module,
         };
         let hits = self.cache_hits();
-        let checked = prepare(&self.engine, bytes, origin)?;
+        let checked = prepare(&self.engine, &bytes, origin)?;
         let plugin = self.finish(&checked, config, origin)?;
         tracing::debug!(
             plugin = config.name,
@@ -136,14 +122,12 @@ impl Runtime {
         Ok(Arc::new(plugin))
     }
 
-    /// Looks into a file: loads it and asks it what it is, without a config.
-    pub fn inspect(&self, path: &Path) -> Result<Inspection, LoadError> {
-        let name = path.file_stem().unwrap_or(path.as_os_str());
-        let name = name.to_string_lossy().into_owned();
-        let bytes = read_file(&name, path)?;
-        let module = path.display().to_string();
+    /// Looks into a module: loads it and asks it what it is, without a config. `name` is what
+    /// errors call the plugin.
+    pub fn inspect(&self, name: &str, module: &ModuleSource) -> Result<Inspection, LoadError> {
+        let (module, bytes) = code(name, module)?;
         let origin = Origin {
-            plugin: &name,
+            plugin: name,
             module: &module,
         };
         let checked = prepare(&self.engine, &bytes, origin)?;
@@ -332,10 +316,20 @@ fn check_settings(settings: &Settings, origin: Origin<'_>) -> Result<(), LoadErr
     })
 }
 
-fn read_file(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|source| LoadError::Read {
-        plugin: plugin.to_owned(),
-        path: path.to_owned(),
-        source,
-    })
+/// What errors call the module, and its bytes.
+fn code(plugin: &str, module: &ModuleSource) -> Result<(String, Cow<'static, [u8]>), LoadError> {
+    match module {
+        ModuleSource::Builtin(name) => match builtin::find(name) {
+            Some(code) => Ok((format!("builtin:{name}"), Cow::Borrowed(code))),
+            None => Err(builtin::missing(plugin, name)),
+        },
+        ModuleSource::File(path) => match file::read(path, MAX_MODULE) {
+            Ok(code) => Ok((path.display().to_string(), Cow::Owned(code))),
+            Err(why) => Err(LoadError::Read {
+                plugin: plugin.to_owned(),
+                path: path.to_owned(),
+                why,
+            }),
+        },
+    }
 }
