@@ -1,8 +1,8 @@
 //! Embeds the first-party plugins that `cargo xtask plugins` has built.
 //!
 //! They lie in `plugins` of the target directory, or where `LEASEWAY_PLUGINS_DIR` says. One that is not
-//! there is left out, and the binary says so when it is asked for it: checks and documentation must
-//! build without a wasm toolchain.
+//! there is left out with a warning, and the binary says so when it is asked for it: checks and
+//! documentation must build without a wasm toolchain.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,11 @@ fn main() -> io::Result<()> {
         let module = plugins.join(format!("{name}.wasm"));
         if module.is_file() {
             let _ = write!(table, "({name:?}, include_bytes!({module:?}).as_slice()), ");
+        } else {
+            println!(
+                "cargo::warning=builtin:{name} is left out of leaseway, since {} is not there; run `cargo xtask plugins` and build again",
+                module.display()
+            );
         }
     }
     fs::write(

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod copy;
+pub mod file;
 pub mod kernel;
 pub mod lease;
 pub mod listener;

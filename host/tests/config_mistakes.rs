@@ -196,6 +196,17 @@ fn the_good_config_has_no_mistake() {
     assert_eq!(warnings, []);
 }
 
+/// What is wrong after a mistake in the syntax is mostly that mistake's doing.
+#[test]
+fn of_mistakes_in_the_syntax_the_first_is_told() {
+    let text =
+        "[upstreams.a]\nendpoints = [\"127.0.0.1:1\n[listeners.b]\nbind : 1\nupstreams = [a]\n";
+    let errors = read(text).unwrap_err();
+    assert_eq!(errors.mistakes().len(), 1, "{errors}");
+    let first = errors.to_string();
+    assert!(first.starts_with("c.toml:2:"), "{first}");
+}
+
 #[test]
 fn each_mistake_gets_its_message() {
     let mut differences = String::new();

@@ -22,11 +22,12 @@ pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// The admin address cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("admin cannot {action} {address}: {source}; {mend}")]
+#[error("admin cannot {action} {address}: {why}; {mend}")]
 pub struct AdminError {
     action: &'static str,
     address: SocketAddr,
-    source: io::Error,
+    /// Part of the message, so no source of the error.
+    why: io::Error,
     mend: &'static str,
 }
 
@@ -62,16 +63,16 @@ pub fn start(
     readiness: Readiness,
     status: Status,
 ) -> Result<AdminHandle, AdminError> {
-    let fail_bind = |source: io::Error| AdminError {
+    let fail_bind = |why: io::Error| AdminError {
         action: "bind",
         address: bind,
-        mend: mend(&source),
-        source,
+        mend: mend(&why),
+        why,
     };
-    let fail_serve = |source| AdminError {
+    let fail_serve = |why| AdminError {
         action: "serve",
         address: bind,
-        source,
+        why,
         mend: "check the limits of the process (`ulimit -u -n`)",
     };
     let socket = TcpListener::bind(bind).map_err(fail_bind)?;
@@ -118,12 +119,10 @@ pub fn start(
 
 fn mend(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "stop what listens there, or choose another port in `bind` of [admin]"
-        }
-        io::ErrorKind::PermissionDenied => "choose a port above 1023 in `bind` of [admin]",
-        io::ErrorKind::AddrNotAvailable => "choose an address of this machine in `bind` of [admin]",
-        _ => "check `bind` of [admin]",
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
+        _ => "check the address",
     }
 }
 
@@ -246,14 +245,12 @@ mod tests {
         let address = holder.local_addr().unwrap();
         let status: Status = Arc::new(|| json!({}));
         let error = start(address, Arc::default(), Readiness::new(), status).unwrap_err();
-        let message = error.to_string();
+        let message = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(message.matches("in use").count(), 1, "{message}");
         assert!(
             message.starts_with(&format!("admin cannot bind {address}: ")),
             "{message}"
         );
-        assert!(
-            message.ends_with("or choose another port in `bind` of [admin]"),
-            "{message}"
-        );
+        assert!(message.ends_with("or choose another port"), "{message}");
     }
 }

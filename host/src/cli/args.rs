@@ -171,9 +171,9 @@ pub enum PluginCommand {
 /// `leaseway plugin inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A .wasm file: a module for wasm32-wasip1, or a component.
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// builtin:NAME, or the path of a .wasm file: a module for wasm32-wasip1, or a component.
+    #[arg(value_name = "PLUGIN")]
+    pub plugin: String,
 }
 
 fn json(text: &str) -> Result<serde_json::Value, String> {

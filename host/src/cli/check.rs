@@ -29,12 +29,11 @@ fn report(path: &Path, out: &mut dyn Write) -> io::Result<bool> {
         Ok(read) => read,
         Err(errors) => {
             writeln!(out, "{errors}")?;
-            let count = errors.mistakes().len();
-            writeln!(
-                out,
-                "{file} has {count} {}",
-                if count == 1 { "mistake" } else { "mistakes" }
-            )?;
+            // That it cannot be read is all there is to say.
+            if !errors.is_unreadable() {
+                let mistakes = count(errors.mistakes().len(), "mistake");
+                writeln!(out, "{file} has {mistakes}")?;
+            }
             return Ok(false);
         }
     };
@@ -53,6 +52,10 @@ fn report(path: &Path, out: &mut dyn Write) -> io::Result<bool> {
             count(config.plugins.len(), "plugin"),
             count(config.upstreams.len(), "upstream"),
         )?;
+    } else {
+        let plugins = count(unloadable.len(), "plugin");
+        let verb = if unloadable.len() == 1 { "does" } else { "do" };
+        writeln!(out, "{file} has {plugins} that {verb} not load")?;
     }
     Ok(unloadable.is_empty())
 }
@@ -142,7 +145,7 @@ mod tests {
         let (fine, out) = Dir::new("plugin").check(&text);
         assert!(!fine);
         let lines: Vec<&str> = out.lines().collect();
-        assert_eq!(lines.len(), 2, "{out}");
+        assert_eq!(lines.len(), 3, "{out}");
         assert!(
             lines[0].starts_with("warning: c.toml:8:10: [plugins.p] is loaded, but"),
             "{out}"
@@ -152,5 +155,18 @@ mod tests {
             "{out}"
         );
         assert!(lines[1].contains("missing.wasm"), "{out}");
+        assert_eq!(lines[2], "c.toml has 1 plugin that does not load");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_has_no_mistakes() {
+        let mut out = Vec::new();
+        assert!(!report(Path::new("/nowhere/c.toml"), &mut out).unwrap());
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.lines().count(), 1, "{out}");
+        assert!(
+            out.starts_with("/nowhere/c.toml: cannot be read: "),
+            "{out}"
+        );
     }
 }

@@ -1,22 +1,34 @@
 //! `leaseway plugin inspect`: what a plugin is, without running a session.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::{Context, anyhow};
+
+use crate::config;
 use crate::contract::Side;
-use crate::plugin::{Inspection, Runtime};
+use crate::plugin::{Inspection, Runtime, printable};
 
 /// Prints what a plugin is.
 ///
 /// # Errors
-/// It does not load.
-pub fn inspect(path: &Path) -> anyhow::Result<ExitCode> {
-    let inspection = Runtime::new(None)?.inspect(path)?;
-    print!("{}", describe(path, &inspection));
+/// It does not load, or standard output cannot be written to.
+pub fn inspect(plugin: &str) -> anyhow::Result<ExitCode> {
+    inspect_to(&mut io::stdout().lock(), plugin)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(path: &Path, inspection: &Inspection) -> String {
+fn inspect_to(out: &mut dyn Write, plugin: &str) -> anyhow::Result<()> {
+    let module = config::module(plugin, Path::new("")).map_err(|why| anyhow!(why))?;
+    let inspection = Runtime::new(None)?.inspect(plugin, &module)?;
+    out.write_all(describe(plugin, &inspection).as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// What a module says of itself may hold anything, and is shown on a terminal.
+fn describe(plugin: &str, inspection: &Inspection) -> String {
     let Inspection {
         info,
         kind,
@@ -32,11 +44,11 @@ fn describe(path: &Path, inspection: &Inspection) -> String {
     let list = |items: &[String]| {
         items
             .iter()
-            .map(|item| format!("  {item}\n"))
+            .map(|item| format!("  {}\n", printable(item)))
             .collect::<String>()
     };
     format!(
-        "{path}\n\
+        "{plugin}\n\
          plugin      {name} {version}\n\
          contract    leaseway:plugin@{contract}\n\
          form        {kind}\n\
@@ -45,9 +57,9 @@ fn describe(path: &Path, inspection: &Inspection) -> String {
          size        {file} bytes on disk, {component} as a component, {compiled} compiled\n\
          imports\n{imports}\
          exports\n{exports}",
-        path = path.display(),
-        name = info.name,
-        version = info.version,
+        name = printable(&info.name),
+        version = printable(&info.version),
+        contract = printable(contract),
         hooks = hook_names(info.hooks).join(", "),
         file = inspection.file_bytes,
         component = inspection.component_bytes,
@@ -74,4 +86,67 @@ fn hook_names(hooks: crate::contract::Hooks) -> Vec<&'static str> {
     .filter(|(hook, _)| hooks.contains(*hook))
     .map(|(_, name)| name)
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::contract::{Hooks, PluginInfo};
+    use crate::plugin::ModuleKind;
+    use crate::plugin::tests::hostile;
+
+    #[test]
+    fn an_output_that_is_full_is_an_error() {
+        let path = hostile().to_str().unwrap();
+        let mut full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let error = format!("{:#}", inspect_to(&mut full, path).unwrap_err());
+        assert!(
+            error.starts_with("cannot write to standard output: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_builtin_is_named_as_elsewhere() {
+        let error = inspect_to(&mut io::sink(), "redis").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("did you mean \"builtin:redis\"?"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_plugin_cannot_talk_to_the_terminal() {
+        let inspection = Inspection {
+            info: PluginInfo {
+                name: "\x1b[2Jname".to_owned(),
+                version: "1\nforged".to_owned(),
+                hooks: Hooks::empty(),
+                speaks_first: Side::Client,
+            },
+            kind: ModuleKind::Component,
+            contract: "0.1.\x07".to_owned(),
+            imports: vec!["\x1bimport".to_owned()],
+            exports: Vec::new(),
+            file_bytes: 0,
+            component_bytes: 0,
+            compiled_bytes: 0,
+        };
+        let text = describe("p.wasm", &inspection);
+        assert!(
+            text.contains("\nplugin       [2Jname 1 forged\n"),
+            "{text:?}"
+        );
+        assert!(
+            text.chars().all(|c| c == '\n' || !c.is_control()),
+            "{text:?}"
+        );
+    }
 }

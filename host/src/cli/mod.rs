@@ -5,6 +5,7 @@
 pub mod args;
 pub mod check;
 pub mod inspect;
+mod log_writer;
 pub mod logging;
 pub mod probe;
 pub mod run;

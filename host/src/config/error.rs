@@ -54,25 +54,44 @@ impl fmt::Display for Mistake {
 
 /// All that is wrong with a config, in the order of the file, one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Errors(Vec<Mistake>);
+pub struct Errors {
+    mistakes: Vec<Mistake>,
+    unreadable: bool,
+}
 
 impl Errors {
     /// `mistakes` must hold one at least, or the error would say nothing.
     pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort();
         mistakes.dedup();
-        Self(mistakes)
+        Self {
+            mistakes,
+            unreadable: false,
+        }
+    }
+
+    /// There is nothing to find mistakes in.
+    pub(super) fn unreadable(why: Mistake) -> Self {
+        Self {
+            mistakes: vec![why],
+            unreadable: true,
+        }
+    }
+
+    /// Whether the file could not be read at all.
+    pub fn is_unreadable(&self) -> bool {
+        self.unreadable
     }
 
     /// The mistakes, in the order of the file.
     pub fn mistakes(&self) -> &[Mistake] {
-        &self.0
+        &self.mistakes
     }
 }
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, mistake) in self.0.iter().enumerate() {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }

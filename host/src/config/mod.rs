@@ -13,9 +13,6 @@ mod table;
 mod value;
 pub mod values;
 
-use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -25,6 +22,8 @@ pub use self::error::{Errors, Mistake, Warning};
 pub use self::model::*;
 use self::notes::Notes;
 pub use self::quick::for_relay;
+pub(crate) use self::sections::module;
+use crate::file;
 
 /// No config file is larger, so what is larger was given by mistake.
 const MAX_FILE: u64 = 4 << 20;
@@ -41,20 +40,14 @@ pub fn read(path: &Path) -> Result<(Config, Vec<Warning>), Errors> {
     let text = read_text(path).map_err(|why| {
         let message =
             format!("cannot be read: {why}; give --config the path of a readable TOML file");
-        Errors::new(vec![Mistake::new(Place::File(name.clone()), message)])
+        Errors::unreadable(Mistake::new(Place::File(name.clone()), message))
     })?;
     parse(&text, &name, path.parent().unwrap_or(Path::new("")))
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::other("it is larger than 4MiB"));
-    }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+fn read_text(path: &Path) -> Result<String, String> {
+    let bytes = file::read(path, MAX_FILE).map_err(|why| why.to_string())?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
 }
 
 /// Reads a config from text. `file_name` is for messages; paths are relative to `base_dir`.
@@ -68,28 +61,28 @@ pub fn parse(
 ) -> Result<(Config, Vec<Warning>), Errors> {
     let notes = Notes::new(file_name, text);
     let (keys, wrong) = DeTable::parse_recoverable(text);
-    let mut readable = true;
-    let mut lines = HashSet::new();
-    for error in &wrong {
-        let at = error.span().unwrap_or(0..0);
-        readable &= error.message() == DUPLICATE;
-        // What follows on the same line mostly follows from the first mistake there.
-        if !lines.insert(notes.line(&at)) {
-            continue;
-        }
+    let (twice, broken): (Vec<_>, Vec<_>) = wrong
+        .iter()
+        .map(|error| (error.span().unwrap_or(0..0), error.message()))
+        .partition(|(_, message)| *message == DUPLICATE);
+    // What follows a mistake in the syntax mostly follows from it.
+    if let Some((at, message)) = broken.iter().min_by_key(|(at, _)| at.start) {
         notes.wrong(
-            &at,
-            match error.message() {
-                DUPLICATE => "this key or section is there twice; leave one out".to_owned(),
-                other => format!(
-                    "this is not TOML: {}; a line is key = value, with text in \"quotes\"",
-                    other.replace('\n', "; ")
-                ),
-            },
+            at,
+            format!(
+                "this is not TOML: {}; a line is key = value, with text in \"quotes\"",
+                message.replace('\n', "; ")
+            ),
         );
+    } else {
+        for (at, _) in &twice {
+            notes.wrong(at, "this key or section is there twice; leave one out");
+        }
     }
-    // After worse mistakes, what remains of the file would give misleading ones.
-    let config = readable.then(|| sections::read(&notes, keys.get_ref(), base_dir));
+    // Nor would what remains of the file give any but misleading ones.
+    let config = broken
+        .is_empty()
+        .then(|| sections::read(&notes, keys.get_ref(), base_dir));
     let (mistakes, warnings) = notes.into_inner();
     match config {
         Some(config) if mistakes.is_empty() => Ok((config, warnings)),

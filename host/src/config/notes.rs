@@ -43,7 +43,7 @@ impl<'a> Notes<'a> {
     }
 
     /// The line that a span begins in, counted from 0.
-    pub(super) fn line(&self, at: &Span) -> usize {
+    fn line(&self, at: &Span) -> usize {
         self.text
             .get(..at.start)
             .map_or(0, |before| before.matches('\n').count())

@@ -10,11 +10,12 @@ const BACKLOG: i32 = 4096;
 
 /// A listener's address cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listener {listener:?} cannot bind {address}: {source}; {mend}")]
+#[error("listener {listener:?} cannot bind {address}: {why}; {mend}")]
 pub struct BindError {
     listener: String,
     address: SocketAddr,
-    source: io::Error,
+    /// Part of the message, so no source of the error.
+    why: io::Error,
     mend: &'static str,
 }
 
@@ -30,11 +31,11 @@ pub fn bind(
     address: SocketAddr,
     count: usize,
 ) -> Result<Vec<TcpListener>, BindError> {
-    let fail = |source: io::Error| BindError {
+    let fail = |why: io::Error| BindError {
         listener: listener.to_owned(),
         address,
-        mend: mend(&source),
-        source,
+        mend: mend(&why),
+        why,
     };
     // A socket that does not share finds out whether another process has the address.
     if address.port() != 0 {
@@ -68,12 +69,12 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 
 fn mend(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port in `bind`",
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
         io::ErrorKind::PermissionDenied => {
             "choose a port above 1023, or grant CAP_NET_BIND_SERVICE"
         }
-        io::ErrorKind::AddrNotAvailable => "choose an address of this machine in `bind`",
-        _ => "check `bind`",
+        io::ErrorKind::AddrNotAvailable => "choose an address of this machine",
+        _ => "check the address",
     }
 }
 
@@ -87,7 +88,10 @@ mod tests {
     fn an_address_that_is_taken_is_an_error_that_names_it() {
         let first = bind("a", "127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = first[0].local_addr().unwrap();
-        let error = bind("b", address, 2).unwrap_err().to_string();
+        let error = anyhow::Error::from(bind("b", address, 2).unwrap_err());
+        let error = format!("{error:#}");
+        assert_eq!(error.matches("in use").count(), 1, "{error}");
+        assert!(!error.contains('`'), "names a key of no file: {error}");
         assert!(error.contains("listener \"b\""), "{error}");
         assert!(error.contains(&address.to_string()), "{error}");
         assert!(error.contains("stop what listens there"), "{error}");

@@ -12,6 +12,7 @@ use wasmtime::{Engine, Module};
 use wit_component::ComponentEncoder;
 
 use super::error::LoadError;
+use super::output::printable;
 use super::sandbox;
 
 /// The package that makes a component a plugin.
@@ -189,7 +190,8 @@ fn not_a_plugin(exports: &[String], origin: Origin<'_>) -> LoadError {
     /// Enough to recognise what the file is.
     const SHOWN: usize = 8;
     let (plugin, module) = origin.names();
-    let mut shown = exports[..exports.len().min(SHOWN)].join(", ");
+    // Names of a core module may hold anything.
+    let mut shown = printable(&exports[..exports.len().min(SHOWN)].join(", ")).into_owned();
     if exports.is_empty() {
         shown = "nothing".to_owned();
     } else if exports.len() > SHOWN {
@@ -232,7 +234,7 @@ fn check_names(
             return Err(LoadError::Version {
                 plugin,
                 module,
-                found: interface.version.to_owned(),
+                found: printable(interface.version).into_owned(),
             });
         }
     }
@@ -246,7 +248,7 @@ fn check_names(
             return Err(LoadError::Import {
                 plugin,
                 module,
-                import: name.clone(),
+                import: printable(name).into_owned(),
             });
         }
     }
@@ -287,7 +289,8 @@ impl<'a> Interface<'a> {
     }
 }
 
-/// Error texts of compilers have many lines; a log line has one.
+/// Error texts of compilers have many lines and quote the module; a log line is one, of text.
 pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let words: Vec<&str> = text.split_whitespace().collect();
+    printable(&words.join(" ")).into_owned()
 }

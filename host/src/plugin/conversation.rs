@@ -4,8 +4,9 @@
 //! The connection is owned by the instance for that time, so a conversation that fails, runs out
 //! of time or is given up closes it. What it left unread is for the pool to judge.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,12 +16,13 @@ use wasmtime::component::Resource;
 
 use super::component::one_line;
 use super::fault::explain;
-use super::fault_log::FaultLog;
-use super::hooks::Fault;
+use super::hooks::{Fault, TimeLimit};
 use super::load::Plugin;
 use super::metrics::{Hook, Shard};
 use super::output::printable;
+use super::plugin_log::PluginLog;
 use super::state::GuestState;
+use crate::config::values::show_duration;
 use crate::contract::conversation_side::exports::leaseway::plugin::conversations::Guest;
 use crate::contract::conversation_side::leaseway::plugin::connection::{
     Host, HostConnection, IoError,
@@ -35,6 +37,10 @@ const MAX_READ_EXACT: u32 = 1 << 20;
 /// The longest tag.
 const MAX_TAG: usize = 64 << 10;
 
+/// A conversation that is given up while it computes is a fault only after this long: a client may
+/// leave in the middle of a handshake that hashes a password.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// The resource of the contract. There is one per instance, in its `GuestState`.
 pub struct Connection;
 
@@ -42,18 +48,36 @@ pub struct Connection;
 pub struct Conversations {
     plugin: Arc<Plugin>,
     shard: Arc<Shard>,
-    fault_log: FaultLog,
+    log: Arc<PluginLog>,
+}
+
+/// A conversation under way. Dropped before it has ended, it has been given up by who waited.
+struct Talk<'a> {
+    conversations: &'a Conversations,
+    hook: Hook,
+    store: Store<GuestState>,
+    ended: bool,
+}
+
+impl Drop for Talk<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.conversations.given_up(self.hook, self.store.data());
+        }
+    }
 }
 
 impl Conversations {
     /// Starts nothing: each conversation makes its own instance.
     pub fn new(plugin: Arc<Plugin>) -> Self {
+        let log = PluginLog::new(Arc::clone(&plugin.name));
+        Self::with_log(plugin, log)
+    }
+
+    /// The same, with a log that others write too.
+    pub(super) fn with_log(plugin: Arc<Plugin>, log: Arc<PluginLog>) -> Self {
         let shard = plugin.metrics.shard();
-        Self {
-            plugin,
-            shard,
-            fault_log: FaultLog::default(),
-        }
+        Self { plugin, shard, log }
     }
 
     async fn converse<T>(
@@ -68,37 +92,43 @@ impl Conversations {
     ) -> Result<(TcpStream, T), String> {
         let plugin = &*self.plugin;
         let limit = plugin.limits.conversation;
-        let name = Arc::clone(&plugin.name);
-        let mut store = GuestState::for_conversation(&plugin.engine, name, &plugin.limits, stream);
+        let log = Arc::clone(&self.log);
+        let mut talk = Talk {
+            conversations: self,
+            hook,
+            store: GuestState::for_conversation(&plugin.engine, log, &plugin.limits, stream),
+            ended: false,
+        };
         self.shard.call(hook);
+        let at = Cell::new(Hook::Instantiate);
+        let store = &mut talk.store;
         let conversation = async {
-            let exports = plugin.conversations.instantiate_async(&mut store).await?;
+            let exports = plugin.conversations.instantiate_async(&mut *store).await?;
+            at.set(Hook::Configure);
             let meta = exports.leaseway_plugin_plugin_meta();
-            let settings = meta.call_configure(&mut store, &plugin.config).await?;
+            let settings = meta.call_configure(&mut *store, &plugin.config).await?;
             if let Err(message) = settings {
                 return Ok(Err(format!(
                     "refused the config that it had accepted at start: {message}"
                 )));
             }
-            let connection = Resource::new_own(0);
-            call(
-                exports.leaseway_plugin_conversations(),
-                &mut store,
-                connection,
-            )
-            .await
+            at.set(hook);
+            let guest = exports.leaseway_plugin_conversations();
+            call(guest, store, Resource::new_own(0)).await
         };
         let answer = timeout(limit, conversation).await;
+        talk.ended = true;
+        let state = talk.store.data_mut();
         let Ok(answer) = answer else {
-            return Err(self.out_of_time(hook, store.data()));
+            return Err(self.out_of_time(at.get(), state));
         };
         match answer {
-            Ok(Ok(value)) => match store.data_mut().connection.take() {
+            Ok(Ok(value)) => match state.connection.take() {
                 Some(stream) => Ok((stream, value)),
                 None => Err("the connection was lost in the conversation".to_owned()),
             },
             Ok(Err(message)) => Err(printable(&message).into_owned()),
-            Err(error) => Err(self.faulted(hook, &explain(hook.name(), &error, store.data_mut()))),
+            Err(error) => Err(self.faulted(&explain(at.get().name(), &error, state))),
         }
     }
 
@@ -106,17 +136,35 @@ impl Conversations {
     fn out_of_time(&self, hook: Hook, state: &GuestState) -> String {
         let limit = self.plugin.limits.conversation;
         let name = hook.name();
-        if state.waiting {
-            return format!("{name} did not end within the conversation limit of {limit:?}");
+        if state.computing_since().is_none() {
+            let limit = show_duration(limit);
+            return format!("{name} did not end within limits.conversation = {limit}");
         }
-        self.faulted(hook, &Fault::Deadline { hook: name, limit })
+        let limit = TimeLimit::Conversation(limit);
+        self.faulted(&Fault::Deadline { hook: name, limit })
     }
 
-    fn faulted(&self, hook: Hook, fault: &Fault) -> String {
-        self.shard.fault(hook, fault);
-        let plugin = &*self.plugin.name;
-        self.fault_log.write(plugin, fault, 0);
-        format!("plugin {plugin}: {fault}")
+    /// The same for a limit of whoever waited. There is nobody left to tell but the log.
+    fn given_up(&self, hook: Hook, state: &GuestState) {
+        let Some(since) = state.computing_since() else {
+            return;
+        };
+        let after = since.elapsed();
+        if after >= PATIENCE {
+            let hook = hook.name();
+            let conversation = self.plugin.limits.conversation;
+            let limit = TimeLimit::GivenUp {
+                after,
+                conversation,
+            };
+            self.faulted(&Fault::Deadline { hook, limit });
+        }
+    }
+
+    fn faulted(&self, fault: &Fault) -> String {
+        self.shard.fault(fault);
+        self.log.fault(fault, 0, Instant::now());
+        format!("plugin {}: {fault}", self.plugin.name)
     }
 
     fn has(&self, hook: Hooks) -> bool {
@@ -187,12 +235,12 @@ impl GuestState {
         &mut self,
         io: impl AsyncFnOnce(&mut TcpStream) -> Result<T, IoError>,
     ) -> Result<T, IoError> {
-        let Some(stream) = self.connection.as_mut() else {
-            return Err(IoError::Closed);
+        self.waits();
+        let done = match self.connection.as_mut() {
+            Some(stream) => io(stream).await,
+            None => Err(IoError::Closed),
         };
-        self.waiting = true;
-        let done = io(stream).await;
-        self.waiting = false;
+        self.computes();
         done
     }
 }

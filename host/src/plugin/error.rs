@@ -1,9 +1,9 @@
 //! Why a plugin cannot be used. Written for whoever runs the host: what, where, how to mend.
 
-use std::io;
 use std::path::PathBuf;
 
 use super::hooks::Fault;
+use crate::file::ReadError;
 
 /// A plugin that cannot be loaded. Each message names the plugin as the config does, and the
 /// module that it was read from.
@@ -13,9 +13,7 @@ pub enum LoadError {
     #[error("cannot start the WebAssembly engine: {0}")]
     Engine(String),
     /// `builtin:NAME` with a name that this binary does not have.
-    #[error(
-        "plugin {plugin}: there is no builtin:{name} in this binary (it has: {known}); give the path of a .wasm file instead"
-    )]
+    #[error("plugin {plugin}: there is no builtin:{name} in this binary (it has: {known}); {mend}")]
     Builtin {
         /// The plugin's name in the config.
         plugin: String,
@@ -23,16 +21,18 @@ pub enum LoadError {
         name: String,
         /// The names that there are.
         known: String,
+        /// What to do.
+        mend: &'static str,
     },
     /// The file cannot be read.
-    #[error("plugin {plugin}: cannot read {}: {source}", path.display())]
+    #[error("plugin {plugin}: cannot read {}: {why}; give the path of a .wasm file", path.display())]
     Read {
         /// The plugin's name in the config.
         plugin: String,
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
+        /// What is in the way. Part of the message, so no source of the error.
+        why: ReadError,
     },
     /// The file is something else.
     #[error(
@@ -104,7 +104,7 @@ pub enum LoadError {
         /// What does not fit.
         message: String,
     },
-    /// It faulted in `describe` or `configure`.
+    /// It faulted while it was instantiated, or in `describe` or `configure`.
     #[error("plugin {plugin}: {module} does not start: {fault}")]
     Fault {
         /// The plugin's name in the config.

@@ -4,10 +4,10 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::component::one_line;
 use super::hooks::Fault;
-use super::limits::{MAX_STACK, MAX_STEPS, Overrun};
+use super::limits::{MAX_IDENTITY, MAX_SECRET, MAX_STACK, MAX_STEPS, Overrun};
 use super::output::printable;
 use super::state::GuestState;
-use crate::contract::{Choice, Step};
+use crate::contract::{Choice, Step, Target};
 
 /// Longer messages are cut.
 const MAX_MESSAGE: usize = 1 << 10;
@@ -64,7 +64,8 @@ pub(super) fn explain(
     } else if error.is::<Forbidden>() {
         // The innermost function would be one of the adapter's.
     } else if let Some(function) = innermost(error) {
-        message = format!("{message}, in {function}");
+        // A name from the module, which may hold anything.
+        message = format!("{message}, in {}", printable(function));
     }
     message.truncate(message.floor_char_boundary(MAX_MESSAGE));
     Fault::Trap { hook, message }
@@ -75,7 +76,7 @@ fn words(cause: &str) -> String {
     if cause.contains("fuel allocated for hostcalls") {
         return "handed too much data to the host in one call".to_owned();
     }
-    printable(&one_line(cause)).into_owned()
+    one_line(cause)
 }
 
 /// The function that trapped, if the module still has its names.
@@ -93,6 +94,11 @@ pub(super) fn check_steps(steps: &[Step]) -> Result<(), wasmtime::Error> {
         ))
         .into());
     }
+    for step in steps {
+        if let Step::Lease(target) = step {
+            check_asked(target)?;
+        }
+    }
     Ok(())
 }
 
@@ -100,7 +106,70 @@ pub(super) fn check_steps(steps: &[Step]) -> Result<(), wasmtime::Error> {
 pub(super) fn check_choice(choice: &Choice) -> Result<(), wasmtime::Error> {
     match choice {
         Choice::NeedMore => Ok(()),
-        Choice::Lease(request) => check_steps(&request.then),
+        Choice::Lease(request) => {
+            check_asked(&request.target)?;
+            check_steps(&request.then)
+        }
         Choice::Answer(steps) => check_steps(steps),
+    }
+}
+
+fn check_asked(target: &Target) -> Result<(), wasmtime::Error> {
+    check_target(target).map_err(|why| Forbidden(format!("asked for a lease whose {why}")).into())
+}
+
+/// Refuses a target that is larger than the contract allows: pools keep them.
+pub(super) fn check_target(target: &Target) -> Result<(), String> {
+    for (what, length, most) in [
+        ("identity", target.identity.len(), MAX_IDENTITY),
+        ("secret", target.secret.len(), MAX_SECRET),
+    ] {
+        if length > most {
+            return Err(format!(
+                "{what} has {length} bytes, at most {most} are allowed"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::contract::LeaseRequest;
+
+    fn target(identity: usize, secret: usize) -> Target {
+        Target {
+            group: None,
+            endpoint: None,
+            identity: "i".repeat(identity),
+            secret: vec![0; secret],
+            affinity: None,
+        }
+    }
+
+    #[test]
+    fn targets_above_the_contracts_sizes_are_refused_wherever_they_stand() {
+        check_steps(&[Step::Lease(target(1 << 10, 64 << 10))]).unwrap();
+        for (large, says) in [
+            (target(1025, 0), "identity has 1025 bytes, at most 1024"),
+            (target(0, 65537), "secret has 65537 bytes, at most 65536"),
+        ] {
+            let steps = [Step::Forward(1), Step::Lease(large.clone())];
+            let request = LeaseRequest {
+                target: large,
+                then: Vec::new(),
+            };
+            for checked in [
+                check_steps(&steps),
+                check_choice(&Choice::Answer(steps.to_vec())),
+                check_choice(&Choice::Lease(request)),
+            ] {
+                let error = checked.unwrap_err();
+                assert!(error.is::<Forbidden>());
+                assert!(error.to_string().contains(says), "{error}");
+            }
+        }
     }
 }

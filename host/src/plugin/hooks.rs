@@ -2,9 +2,12 @@
 //!
 //! Implemented by a session on a wasm instance, and by scripted plugins in tests of the engine.
 
+use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::limits::SETUP_TIME;
+use crate::config::values::{show_duration, show_size};
 use crate::contract::{
     Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Step,
 };
@@ -20,22 +23,80 @@ pub enum Fault {
         /// What wasmtime says of it, in one line.
         message: String,
     },
-    /// A call ran past `limits.hook` or `limits.conversation`.
-    #[error("{hook} ran past its limit of {limit:?}")]
+    /// A call computed for longer than it may.
+    #[error("{hook} {limit}")]
     Deadline {
         /// The hook that was running.
         hook: &'static str,
         /// The limit it ran past.
-        limit: Duration,
+        limit: TimeLimit,
     },
     /// The instance wanted more memory than `limits.memory`.
-    #[error("{hook} wanted more than the memory limit of {limit} bytes")]
+    #[error("{hook} wanted more memory than limits.memory = {}", show_size(*limit))]
     Memory {
         /// The hook that was running.
         hook: &'static str,
         /// The limit in bytes.
         limit: u64,
     },
+}
+
+/// The time that a call did not keep to. Shown with the key of the config that gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// `limits.hook`.
+    Hook(Duration),
+    /// Many times `limits.hook`, which is what this holds: for starting, `describe` and
+    /// `configure`.
+    Setup(Duration),
+    /// `limits.conversation`.
+    Conversation(Duration),
+    /// Whoever waited for a conversation gave it up while it computed.
+    GivenUp {
+        /// How long it had computed without a break.
+        after: Duration,
+        /// `limits.conversation`, which had not passed.
+        conversation: Duration,
+    },
+}
+
+impl TimeLimit {
+    /// How long the call may take.
+    pub fn duration(self) -> Duration {
+        match self {
+            Self::Hook(limit) | Self::Conversation(limit) => limit,
+            Self::Setup(hook) => hook.saturating_mul(SETUP_TIME),
+            Self::GivenUp { after, .. } => after,
+        }
+    }
+}
+
+impl fmt::Display for TimeLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hook(limit) => write!(f, "ran past limits.hook = {}", show_duration(*limit)),
+            Self::Setup(hook) => {
+                let hook = show_duration(*hook);
+                write!(f, "ran past {SETUP_TIME} times limits.hook = {hook}")
+            }
+            Self::Conversation(limit) => {
+                write!(
+                    f,
+                    "ran past limits.conversation = {}",
+                    show_duration(*limit)
+                )
+            }
+            Self::GivenUp {
+                after,
+                conversation,
+            } => write!(
+                f,
+                "was given up after computing for {}: probe.timeout, or the end of who waited, came before limits.conversation = {}",
+                show_duration(*after),
+                show_duration(*conversation)
+            ),
+        }
+    }
 }
 
 /// The session hooks of a plugin, for one session.

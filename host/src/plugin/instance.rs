@@ -15,10 +15,12 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use super::fault::{check_choice, check_steps, explain};
-use super::hooks::{Fault, SessionHooks};
+use super::hooks::{Fault, SessionHooks, TimeLimit};
+use super::limits::CallTime;
 use super::load::Plugin;
 use super::metrics::Hook;
 use super::output::{Speaker, printable};
+use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
 use super::worker::Worker;
 use crate::contract::session_hooks::GuestSession;
@@ -64,16 +66,16 @@ impl Seats {
 
 impl Instance {
     /// Instantiates and configures.
-    pub(super) fn new(plugin: &Plugin) -> Result<Self, Fault> {
-        let hook = Hook::Configure.name();
-        let time = plugin.setup_time();
-        let name = Arc::clone(&plugin.name);
-        let mut store = GuestState::for_sessions(&plugin.engine, name, &plugin.limits, time);
+    pub(super) fn new(plugin: &Plugin, log: &Arc<PluginLog>) -> Result<Self, Fault> {
+        let time = TimeLimit::Setup(plugin.limits.hook);
+        let log = Arc::clone(log);
+        let mut store = GuestState::for_sessions(&plugin.engine, log, &plugin.limits, time);
         begin(&mut store, Speaker::Plugin);
         let exports = plugin
             .sessions
             .instantiate(&mut store)
-            .map_err(|error| explain(hook, &error, store.data_mut()))?;
+            .map_err(|error| explain(Hook::Instantiate.name(), &error, store.data_mut()))?;
+        let hook = Hook::Configure.name();
         begin(&mut store, Speaker::Plugin);
         exports
             .leaseway_plugin_plugin_meta()
@@ -86,7 +88,7 @@ impl Instance {
                     printable(&message)
                 ),
             })?;
-        store.data_mut().time = super::limits::CallTime::new(plugin.limits.hook);
+        store.data_mut().time = CallTime::new(TimeLimit::Hook(plugin.limits.hook));
         Ok(Self {
             live: RefCell::new(Some(Live { store, exports })),
             seats: RefCell::default(),
@@ -177,7 +179,7 @@ impl SessionHandle {
             Err(error) => {
                 let fault = explain(hook.name(), &error, live.store.data_mut());
                 drop(slot);
-                self.worker.failed(&self.instance, hook, &fault);
+                self.worker.failed(&self.instance, &fault);
                 Err(fault)
             }
         }

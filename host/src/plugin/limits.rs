@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::hooks::TimeLimit;
 use super::ticker::ticks;
 
 /// Native stack that guest code may use.
@@ -23,6 +24,16 @@ const MAX_CORE_INSTANCES: usize = 64;
 const MAX_MEMORIES: usize = 8;
 /// Tables in one instance.
 const MAX_TABLES: usize = 64;
+/// Starting, `describe` and `configure` may parse and build tables, so they get this many times
+/// `limits.hook`.
+pub(super) const SETUP_TIME: u32 = 20;
+/// Handles of resources that an instance may have besides one for each of its sessions: as many
+/// as wasmtime allows by itself.
+pub(super) const SPARE_HANDLES: usize = 100_000;
+/// The longest identity that the contract allows.
+pub(super) const MAX_IDENTITY: usize = 1 << 10;
+/// The longest secret that the contract allows.
+pub(super) const MAX_SECRET: usize = 64 << 10;
 /// What an entry of a table weighs.
 const TABLE_ENTRY: u64 = 16;
 
@@ -140,7 +151,7 @@ pub(super) struct Overrun;
 /// waiting does not end the sessions of a plugin that did nothing wrong.
 #[derive(Debug)]
 pub(super) struct CallTime {
-    limit: Duration,
+    limit: TimeLimit,
     half: Duration,
     half_ticks: u64,
     /// Processor time of the thread when the first half was over.
@@ -148,8 +159,8 @@ pub(super) struct CallTime {
 }
 
 impl CallTime {
-    pub(super) fn new(limit: Duration) -> Self {
-        let half = limit / 2;
+    pub(super) fn new(limit: TimeLimit) -> Self {
+        let half = limit.duration() / 2;
         Self {
             limit,
             half,
@@ -158,7 +169,7 @@ impl CallTime {
         }
     }
 
-    pub(super) fn limit(&self) -> Duration {
+    pub(super) fn limit(&self) -> TimeLimit {
         self.limit
     }
 
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn a_call_that_was_kept_waiting_goes_on_and_one_that_computes_ends() {
         let limit = Duration::from_millis(40);
-        let mut time = CallTime::new(limit);
+        let mut time = CallTime::new(TimeLimit::Hook(limit));
         assert_eq!(time.start(), 21);
         assert!(matches!(time.elapsed(), Ok(UpdateDeadline::Continue(20))));
         // The ticks went by, but this thread did nothing.

@@ -3,7 +3,7 @@
 //! Reads the code, checks the contract, compiles, asks the plugin what it is and gives it its
 //! config on an instance that is thrown away. Called at start, never by a worker.
 
-use std::fs;
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,10 +13,12 @@ use wasmtime::{Cache, Config, Engine, OptLevel};
 
 use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
 use super::error::LoadError;
-use super::fault::explain;
+use super::fault::{check_target, explain};
+use super::hooks::TimeLimit;
 use super::limits::MAX_STACK;
 use super::metrics::{Hook, Metrics, PluginMetrics};
 use super::output::{Speaker, printable};
+use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
 use super::ticker::{Ticker, Ticking};
 use super::{builtin, cache, sandbox};
@@ -26,16 +28,12 @@ use crate::contract::conversation_side::leaseway::plugin::connection;
 use crate::contract::session_side::leaseway::plugin::log;
 use crate::contract::session_side::{SessionInstance, SessionInstancePre};
 use crate::contract::{PluginInfo, Settings};
+use crate::file;
 
 /// Stack of a conversation: what guest code may use, and as much for the host's own functions.
 const CONVERSATION_STACK: usize = 2 * MAX_STACK;
-/// `describe` and `configure` may parse and build tables, so they get this many times
-/// `limits.hook`.
-const SETUP_TIME: u32 = 20;
-/// The longest identity that the contract allows.
-const MAX_IDENTITY: usize = 1 << 10;
-/// The longest secret that the contract allows.
-const MAX_SECRET: usize = 64 << 10;
+/// No module is larger, so what is larger was given by mistake.
+const MAX_MODULE: u64 = 256 << 20;
 
 /// The WebAssembly engine of the process: compiles plugins and keeps their time.
 pub struct Runtime {
@@ -106,27 +104,13 @@ impl Runtime {
 
     /// Loads a plugin, asks it what it is and gives it its config.
     pub fn load(&self, config: &PluginConfig) -> Result<Arc<Plugin>, LoadError> {
-        let read;
-        let (module, bytes) = match &config.module {
-            ModuleSource::Builtin(name) => {
-                let code = builtin::find(name).ok_or_else(|| LoadError::Builtin {
-                    plugin: config.name.clone(),
-                    name: name.clone(),
-                    known: builtin::names(),
-                })?;
-                (format!("builtin:{name}"), code)
-            }
-            ModuleSource::File(path) => {
-                read = read_file(&config.name, path)?;
-                (path.display().to_string(), read.as_slice())
-            }
-        };
+        let (module, bytes) = code(&config.name, &config.module)?;
         let origin = Origin {
             plugin: &config.name,
             module: &module,
         };
         let hits = self.cache_hits();
-        let checked = prepare(&self.engine, bytes, origin)?;
+        let checked = prepare(&self.engine, &bytes, origin)?;
         let plugin = self.finish(&checked, config, origin)?;
         tracing::debug!(
             plugin = config.name,
@@ -138,14 +122,12 @@ impl Runtime {
         Ok(Arc::new(plugin))
     }
 
-    /// Looks into a file: loads it and asks it what it is, without a config.
-    pub fn inspect(&self, path: &Path) -> Result<Inspection, LoadError> {
-        let name = path.file_stem().unwrap_or(path.as_os_str());
-        let name = name.to_string_lossy().into_owned();
-        let bytes = read_file(&name, path)?;
-        let module = path.display().to_string();
+    /// Looks into a module: loads it and asks it what it is, without a config. `name` is what
+    /// errors call the plugin.
+    pub fn inspect(&self, name: &str, module: &ModuleSource) -> Result<Inspection, LoadError> {
+        let (module, bytes) = code(name, module)?;
         let origin = Origin {
-            plugin: &name,
+            plugin: name,
             module: &module,
         };
         let checked = prepare(&self.engine, &bytes, origin)?;
@@ -259,15 +241,6 @@ impl Plugin {
     pub fn limits(&self) -> &PluginLimits {
         &self.limits
     }
-
-    /// The time that `configure` gets.
-    pub(super) fn setup_time(&self) -> std::time::Duration {
-        setup_time(&self.limits)
-    }
-}
-
-fn setup_time(limits: &PluginLimits) -> std::time::Duration {
-    limits.hook.saturating_mul(SETUP_TIME)
 }
 
 /// The instance that is asked and then thrown away.
@@ -284,8 +257,9 @@ impl<'a> Setup<'a> {
         limits: &PluginLimits,
         origin: Origin<'a>,
     ) -> Result<Self, LoadError> {
-        let name = Arc::from(origin.plugin);
-        let mut store = GuestState::for_sessions(engine, name, limits, setup_time(limits));
+        let log = PluginLog::new(Arc::from(origin.plugin));
+        let time = TimeLimit::Setup(limits.hook);
+        let mut store = GuestState::for_sessions(engine, log, limits, time);
         begin(&mut store, Speaker::Plugin);
         match sessions.instantiate(&mut store) {
             Ok(instance) => Ok(Self {
@@ -293,7 +267,7 @@ impl<'a> Setup<'a> {
                 instance,
                 origin,
             }),
-            Err(error) => Err(fault(origin, Hook::Describe, &error, &mut store)),
+            Err(error) => Err(fault(origin, Hook::Instantiate, &error, &mut store)),
         }
     }
 
@@ -332,32 +306,30 @@ fn fault(
 }
 
 fn check_settings(settings: &Settings, origin: Origin<'_>) -> Result<(), LoadError> {
-    let target = &settings.default_target;
-    let message = if target.identity.len() > MAX_IDENTITY {
-        format!(
-            "the default target's identity has {} bytes, at most {MAX_IDENTITY} are allowed",
-            target.identity.len()
-        )
-    } else if target.secret.len() > MAX_SECRET {
-        format!(
-            "the default target's secret has {} bytes, at most {MAX_SECRET} are allowed",
-            target.secret.len()
-        )
-    } else {
-        return Ok(());
-    };
-    let (plugin, module) = origin.names();
-    Err(LoadError::Contract {
-        plugin,
-        module,
-        message,
+    check_target(&settings.default_target).map_err(|why| {
+        let (plugin, module) = origin.names();
+        LoadError::Contract {
+            plugin,
+            module,
+            message: format!("its default target's {why}"),
+        }
     })
 }
 
-fn read_file(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|source| LoadError::Read {
-        plugin: plugin.to_owned(),
-        path: path.to_owned(),
-        source,
-    })
+/// What errors call the module, and its bytes.
+fn code(plugin: &str, module: &ModuleSource) -> Result<(String, Cow<'static, [u8]>), LoadError> {
+    match module {
+        ModuleSource::Builtin(name) => match builtin::find(name) {
+            Some(code) => Ok((format!("builtin:{name}"), Cow::Borrowed(code))),
+            None => Err(builtin::missing(plugin, name)),
+        },
+        ModuleSource::File(path) => match file::read(path, MAX_MODULE) {
+            Ok(code) => Ok((path.display().to_string(), Cow::Owned(code))),
+            Err(why) => Err(LoadError::Read {
+                plugin: plugin.to_owned(),
+                path: path.to_owned(),
+                why,
+            }),
+        },
+    }
 }

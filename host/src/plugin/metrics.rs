@@ -18,6 +18,7 @@ use super::hooks::Fault;
 /// Calls into a plugin, each kind counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hook {
+    Instantiate,
     Describe,
     Configure,
     Construct,
@@ -34,7 +35,8 @@ pub(super) enum Hook {
 }
 
 /// All of [`Hook`], in the order of their discriminants.
-const HOOKS: [Hook; 13] = [
+const HOOKS: [Hook; 14] = [
+    Hook::Instantiate,
     Hook::Describe,
     Hook::Configure,
     Hook::Construct,
@@ -52,12 +54,13 @@ const HOOKS: [Hook; 13] = [
 const REASONS: [&str; 3] = ["trap", "deadline", "memory"];
 /// Upper bounds of the buckets of call times, in nanoseconds.
 const BOUNDS: [u64; 6] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, u64::MAX];
-/// Every how many session-hook calls one is timed: the clock costs a tenth of an empty call.
-pub(super) const TIMED_EVERY: u64 = 16;
+/// Every how many calls of a session hook one is timed: the clock costs a tenth of an empty call.
+const TIMED_EVERY: u64 = 16;
 
 impl Hook {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Instantiate => "instantiate",
             Self::Describe => "describe",
             Self::Configure => "configure",
             Self::Construct => "constructor",
@@ -90,7 +93,8 @@ impl Shard {
     /// Counts a call; true if it is one of those to be timed.
     pub(super) fn call(&self, hook: Hook) -> bool {
         let before = self.calls[hook as usize].fetch_add(1, Relaxed);
-        before.is_multiple_of(TIMED_EVERY)
+        // Not the first one, which warms up what the others find warm.
+        before % TIMED_EVERY == TIMED_EVERY - 1
     }
 
     /// The time of a call that [`Shard::call`] wanted timed.
@@ -103,10 +107,11 @@ impl Shard {
         }
     }
 
-    pub(super) fn fault(&self, hook: Hook, fault: &Fault) {
+    pub(super) fn fault(&self, fault: &Fault) {
+        let hook = HOOKS.iter().position(|hook| hook.name() == fault.hook());
         let reason = REASONS.iter().position(|reason| *reason == fault.reason());
-        if let Some(reason) = reason {
-            self.faults[hook as usize][reason].fetch_add(1, Relaxed);
+        if let (Some(hook), Some(reason)) = (hook, reason) {
+            self.faults[hook][reason].fetch_add(1, Relaxed);
         }
     }
 }
@@ -208,7 +213,7 @@ impl Metrics {
     fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = encoder.encode_descriptor(
             "leaseway_plugin_call_seconds",
-            "Time of session-hook calls, from every 16th call and scaled",
+            "Time of a sample of the session-hook calls: every 16th of each hook, and these only are counted here",
             None,
             MetricType::Histogram,
         )?;
@@ -218,16 +223,15 @@ impl Metrics {
             let mut buckets = [(0.0, 0); BOUNDS.len()];
             for (index, (bucket, bound)) in buckets.iter_mut().zip(BOUNDS).enumerate() {
                 let timed: u64 = plugin.sum(|shard| shard.timed[index].load(Relaxed));
-                // The encoder's name for infinity.
                 let bound = if bound == u64::MAX {
-                    f64::MAX
+                    f64::INFINITY
                 } else {
                     bound as f64 / 1e9
                 };
-                *bucket = (bound, timed * TIMED_EVERY);
-                count += timed * TIMED_EVERY;
+                *bucket = (bound, timed);
+                count += timed;
             }
-            let seconds = nanos as f64 / 1e9 * TIMED_EVERY as f64;
+            let seconds = nanos as f64 / 1e9;
             family
                 .encode_family(&[("plugin", plugin.plugin.as_str())])?
                 .encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)?;
@@ -273,4 +277,32 @@ impl Collector for Metrics {
 /// The lists are only pushed to, so they are sound even if a holder panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_every_sixteenth_call_and_its_last_bucket_has_no_bound() {
+        let metrics = Metrics::default();
+        let shard = metrics.plugin("p").shard();
+        let timed = (0..40).filter(|_| shard.call(Hook::OnData)).count();
+        assert_eq!(timed, 2, "the 16th and the 32nd");
+        shard.time(Duration::from_millis(250));
+        shard.time(Duration::from_millis(5));
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        assert!(prometheus_client::encoding::text::encode(&mut text, &registry).is_ok());
+        for line in [
+            r#"leaseway_plugin_calls_total{plugin="p",hook="on-data"} 40"#,
+            r#"leaseway_plugin_call_seconds_count{plugin="p"} 2"#,
+            r#"leaseway_plugin_call_seconds_sum{plugin="p"} 0.255"#,
+            r#"leaseway_plugin_call_seconds_bucket{le="0.01",plugin="p"} 1"#,
+            r#"leaseway_plugin_call_seconds_bucket{le="+Inf",plugin="p"} 2"#,
+        ] {
+            assert!(text.lines().any(|one| one == line), "no {line} in\n{text}");
+        }
+    }
 }

@@ -18,20 +18,22 @@ mod limits;
 mod load;
 mod metrics;
 mod output;
+mod plugin_log;
 mod sandbox;
 mod state;
 mod ticker;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use component::ModuleKind;
 #[doc(hidden)]
 pub use conversation::Connection;
 pub use conversation::Conversations;
 pub use error::LoadError;
-pub use hooks::{Fault, SessionHooks, end_reason_name};
+pub use hooks::{Fault, SessionHooks, TimeLimit, end_reason_name};
 pub use instance::SessionHandle;
 pub use load::{Inspection, Plugin, Runtime};
+pub(crate) use output::printable;
 pub use worker::WorkerPlugin;

@@ -5,18 +5,15 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::contract::session_side::leaseway::plugin::log::{Host, Level};
 
+use super::plugin_log::PluginLog;
 use super::state::GuestState;
 
 /// A longer line is cut.
 const MAX_LINE: usize = 4 << 10;
-/// Lines that one instance may write in one [`WINDOW`].
-const MAX_LINES: u32 = 100;
-/// See [`MAX_LINES`].
-const WINDOW: Duration = Duration::from_secs(1);
 /// How much of stderr is kept for the message of a fault.
 const MAX_LAST_WORDS: usize = 1 << 10;
 
@@ -39,12 +36,10 @@ pub(super) enum Speaker {
 /// The voice of one instance.
 #[derive(Debug)]
 pub(super) struct Output {
-    plugin: Arc<str>,
+    log: Arc<PluginLog>,
     speaker: Speaker,
     /// Session and listener, by seat.
     seats: Vec<(u64, String)>,
-    window: Instant,
-    lines: u32,
     /// Begun and not ended lines of stdout and stderr.
     partial: [Vec<u8>; 2],
     /// What came on stderr during this call.
@@ -52,13 +47,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(plugin: Arc<str>) -> Self {
+    pub(super) fn new(log: Arc<PluginLog>) -> Self {
         Self {
-            plugin,
+            log,
             speaker: Speaker::Plugin,
             seats: Vec::new(),
-            window: Instant::now(),
-            lines: 0,
             partial: [Vec::new(), Vec::new()],
             last_words: String::new(),
         }
@@ -122,11 +115,11 @@ impl Output {
     }
 
     fn log(&mut self, level: Level, message: &str) {
-        if !enabled(level) || !self.may_write() {
+        if !enabled(level) || !self.log.may_write(Instant::now()) {
             return;
         }
         let message = printable(&message[..message.floor_char_boundary(MAX_LINE)]);
-        let plugin = &*self.plugin;
+        let plugin = self.log.plugin();
         let (session, listener) = match self.speaker {
             Speaker::Plugin => (None, None),
             Speaker::Session(seat) => {
@@ -148,22 +141,6 @@ impl Output {
             Level::Warn => event!(WARN),
             Level::Error => event!(ERROR),
         }
-    }
-
-    fn may_write(&mut self) -> bool {
-        if self.window.elapsed() >= WINDOW {
-            let left_out = self.lines.saturating_sub(MAX_LINES);
-            if left_out > 0 {
-                tracing::warn!(
-                    target: "leaseway::plugin", plugin = &*self.plugin,
-                    "{left_out} log lines left out: an instance may write {MAX_LINES} a second"
-                );
-            }
-            self.window = Instant::now();
-            self.lines = 0;
-        }
-        self.lines = self.lines.saturating_add(1);
-        self.lines <= MAX_LINES
     }
 }
 
@@ -196,7 +173,7 @@ fn enabled(level: Level) -> bool {
 }
 
 /// A plugin must not be able to forge lines of the log or to talk to a terminal.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         Cow::Owned(text.replace(char::is_control, " "))
     } else {
@@ -210,7 +187,7 @@ mod tests {
 
     #[test]
     fn stderr_of_a_call_becomes_one_line_without_the_hint() {
-        let mut output = Output::new(Arc::from("test"));
+        let mut output = Output::new(PluginLog::new(Arc::from("test")));
         output.begin(Speaker::Plugin);
         output.write(Stdio::Out, b"not this\n");
         output.write(Stdio::Err, b"\nthread 'main' panicked at src/li");
@@ -228,7 +205,7 @@ mod tests {
 
     #[test]
     fn last_words_are_of_this_call_and_bounded() {
-        let mut output = Output::new(Arc::from("test"));
+        let mut output = Output::new(PluginLog::new(Arc::from("test")));
         output.write(Stdio::Err, b"before\n");
         output.begin(Speaker::Plugin);
         for _ in 0..100 {

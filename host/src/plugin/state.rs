@@ -1,15 +1,17 @@
 //! What the host keeps beside each instance, and how a call begins.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use tokio::net::TcpStream;
 use wasmtime::{Engine, Store};
 
 use crate::config::PluginLimits;
 
-use super::limits::{CallTime, MIN_COPY, MemoryLimit};
+use super::hooks::TimeLimit;
+use super::limits::{CallTime, MIN_COPY, MemoryLimit, SPARE_HANDLES};
 use super::output::{Output, Speaker};
+use super::plugin_log::PluginLog;
 use super::sandbox::Wasi;
 
 /// The data of a store: one per instance, of either kind.
@@ -20,19 +22,19 @@ pub(super) struct GuestState {
     pub(super) wasi: Wasi,
     /// The connection of a conversation. Session hooks never have one.
     pub(super) connection: Option<TcpStream>,
-    /// A conversation waits for the network or a clock, and not the network for it.
-    pub(super) waiting: bool,
+    /// Since when a conversation has computed; none while it waits for the network or a clock.
+    computing: Option<Instant>,
 }
 
 impl GuestState {
     /// A store for session hooks, whose calls must not wait and are timed one by one.
     pub(super) fn for_sessions(
         engine: &Engine,
-        plugin: Arc<str>,
+        log: Arc<PluginLog>,
         limits: &PluginLimits,
-        call: Duration,
+        call: TimeLimit,
     ) -> Store<Self> {
-        let mut store = Self::store(engine, plugin, limits, call);
+        let mut store = Self::store(engine, log, limits, call);
         store.epoch_deadline_callback(|mut store| store.data_mut().time.elapsed());
         store
     }
@@ -40,11 +42,12 @@ impl GuestState {
     /// A store for one conversation, which may wait and is timed as a whole by its caller.
     pub(super) fn for_conversation(
         engine: &Engine,
-        plugin: Arc<str>,
+        log: Arc<PluginLog>,
         limits: &PluginLimits,
         connection: TcpStream,
     ) -> Store<Self> {
-        let mut store = Self::store(engine, plugin, limits, limits.conversation);
+        let time = TimeLimit::Conversation(limits.conversation);
+        let mut store = Self::store(engine, log, limits, time);
         store.data_mut().connection = Some(connection);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
@@ -53,22 +56,39 @@ impl GuestState {
 
     fn store(
         engine: &Engine,
-        plugin: Arc<str>,
+        log: Arc<PluginLog>,
         limits: &PluginLimits,
-        call: Duration,
+        call: TimeLimit,
     ) -> Store<Self> {
         let state = Self {
             memory: MemoryLimit::new(limits.memory),
             time: CallTime::new(call),
-            output: Output::new(plugin),
+            output: Output::new(log),
             wasi: Wasi::new(),
             connection: None,
-            waiting: false,
+            computing: Some(Instant::now()),
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
+        let sessions = limits.sessions_per_instance as usize;
+        store.set_max_component_handles(sessions.saturating_add(SPARE_HANDLES));
         store.set_hostcall_fuel(MIN_COPY.max(limits.max_shown.saturating_mul(4)));
         store
+    }
+
+    /// The conversation begins to wait for the network or a clock.
+    pub(super) fn waits(&mut self) {
+        self.computing = None;
+    }
+
+    /// What it waited for has come.
+    pub(super) fn computes(&mut self) {
+        self.computing = Some(Instant::now());
+    }
+
+    /// Since when it has computed without a break; none while it waits.
+    pub(super) fn computing_since(&self) -> Option<Instant> {
+        self.computing
     }
 }
 

@@ -8,12 +8,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
-use super::fault_log::FaultLog;
+use super::conversation::Conversations;
 use super::hooks::Fault;
 use super::instance::{Instance, SessionHandle};
 use super::load::Plugin;
 use super::metrics::{Hook, Shard};
+use super::plugin_log::PluginLog;
 use crate::contract::SessionInfo;
 
 /// A plugin on one worker. Cheap to clone; not to be sent to another thread.
@@ -26,19 +28,20 @@ pub(super) struct Worker {
     pub(super) plugin: Arc<Plugin>,
     pub(super) shard: Arc<Shard>,
     instances: RefCell<Vec<Rc<Instance>>>,
-    fault_log: FaultLog,
+    log: Arc<PluginLog>,
 }
 
 impl WorkerPlugin {
     /// Starts with no instance; the first session makes one.
     pub fn new(plugin: Arc<Plugin>) -> Self {
         let shard = plugin.metrics.shard();
+        let log = PluginLog::new(Arc::clone(&plugin.name));
         Self {
             worker: Rc::new(Worker {
                 plugin,
                 shard,
                 instances: RefCell::default(),
-                fault_log: FaultLog::default(),
+                log,
             }),
         }
     }
@@ -46,6 +49,17 @@ impl WorkerPlugin {
     /// The plugin.
     pub fn plugin(&self) -> &Arc<Plugin> {
         &self.worker.plugin
+    }
+
+    /// The conversations of the plugin on this worker.
+    pub fn conversations(&self) -> Conversations {
+        let log = Arc::clone(&self.worker.log);
+        Conversations::with_log(Arc::clone(self.plugin()), log)
+    }
+
+    /// Tells the log what it has been spared, if it has. To be called once in a while.
+    pub fn tell_left_out(&self) {
+        self.worker.log.tell_left_out(Instant::now());
     }
 
     /// Instances that are alive on this worker.
@@ -75,9 +89,8 @@ impl Worker {
 
     fn fresh(&self) -> Result<Rc<Instance>, Fault> {
         self.shard.call(Hook::Configure);
-        let instance = Instance::new(&self.plugin).inspect_err(|fault| {
-            self.report(Hook::Configure, fault, 1);
-        })?;
+        let instance =
+            Instance::new(&self.plugin, &self.log).inspect_err(|fault| self.report(fault, 1))?;
         let instance = Rc::new(instance);
         self.instances.borrow_mut().push(Rc::clone(&instance));
         self.shard.instances.fetch_add(1, Relaxed);
@@ -85,10 +98,10 @@ impl Worker {
     }
 
     /// An instance has faulted: nobody gets it any more, and all its sessions end.
-    pub(super) fn failed(&self, instance: &Rc<Instance>, hook: Hook, fault: &Fault) {
+    pub(super) fn failed(&self, instance: &Rc<Instance>, fault: &Fault) {
         let ended = instance.end(fault);
         self.forget(instance);
-        self.report(hook, fault, ended);
+        self.report(fault, ended);
     }
 
     /// A session has left: keep one instance without sessions, and no more.
@@ -115,9 +128,9 @@ impl Worker {
         }
     }
 
-    fn report(&self, hook: Hook, fault: &Fault, sessions: usize) {
-        self.shard.fault(hook, fault);
-        self.fault_log.write(&self.plugin.name, fault, sessions);
+    fn report(&self, fault: &Fault, sessions: usize) {
+        self.shard.fault(fault);
+        self.log.fault(fault, sessions, Instant::now());
     }
 }
 

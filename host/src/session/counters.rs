@@ -6,6 +6,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::end::End;
+use crate::plugin::Fault;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Listener {
     listener: String,
@@ -100,6 +103,11 @@ pub struct ListenerCounters {
 impl ListenerCounters {
     pub(super) fn ended(&self, reason: &str) {
         self.ends.get_or_create(&self.reason(reason)).inc();
+    }
+
+    /// A session that ended before it began, by a fault in its constructor.
+    pub(super) fn not_begun(&self, fault: &Fault) {
+        self.ended(End::Fault(fault.clone()).name());
     }
 
     pub(super) fn unclean(&self, reason: &str) {

@@ -61,6 +61,7 @@ impl SessionTask {
         peer: SocketAddr,
         context: Rc<ListenerContext>,
     ) -> Result<Self, Fault> {
+        context.counters.accepted.inc();
         let (hooks, default_target): (Box<dyn SessionHooks>, _) = match &context.plugin {
             Some(plugin) => {
                 let info = SessionInfo {
@@ -72,7 +73,8 @@ impl SessionTask {
                         .unwrap_or(context.config.bind)
                         .to_string(),
                 };
-                let hooks = Box::new(plugin.open(&info)?);
+                let hooks = plugin.open(&info);
+                let hooks = Box::new(hooks.inspect_err(|fault| context.counters.not_begun(fault))?);
                 let asks = hooks.has().contains(Hooks::CHOOSE_UPSTREAM);
                 let target = (!asks).then(|| context.caretaker.default_target().clone());
                 (hooks, target)
@@ -86,7 +88,6 @@ impl SessionTask {
             max_shown: context.max_shown,
             replay_limit: context.config.replay_limit,
         };
-        context.counters.accepted.inc();
         context.counters.open.inc();
         Ok(Self {
             id,

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::group::Group;
@@ -11,6 +13,9 @@ use crate::config::EndpointConfig;
 
 /// The soonest that a name is looked up again, however short its time to live.
 const SOONEST: Duration = Duration::from_secs(1);
+
+/// Of a name that is there, but for other records.
+const NO_ADDRESSES: &str = "the name has no addresses";
 
 /// What one look-up brings: addresses, and how long they hold.
 type Answer = Result<(Vec<IpAddr>, Duration), String>;
@@ -112,15 +117,34 @@ async fn look_up(resolver: &TokioResolver, host: &str) -> Answer {
     let answer = resolver
         .lookup_ip(host)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| explain(&error))?;
     let holds = answer
         .valid_until()
         .saturating_duration_since(Instant::now());
     let addresses: Vec<IpAddr> = answer.iter().collect();
     if addresses.is_empty() {
-        return Err("the name has no addresses".to_owned());
+        return Err(NO_ADDRESSES.to_owned());
     }
     Ok((addresses, holds))
+}
+
+/// Why a look-up failed, for people: the library shows its own structures.
+fn explain(error: &NetError) -> String {
+    let code = match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none.response_code,
+        NetError::Dns(DnsError::ResponseCode(code)) => *code,
+        NetError::Timeout => return "no DNS server answered in time".to_owned(),
+        NetError::NoConnections => return "no DNS server can be reached".to_owned(),
+        NetError::Io(error) => return format!("no DNS server can be reached: {error}"),
+        other => return other.to_string(),
+    };
+    match code {
+        ResponseCode::NXDomain => "there is no such name".to_owned(),
+        ResponseCode::NoError => NO_ADDRESSES.to_owned(),
+        ResponseCode::Refused => "the DNS server refuses to look it up".to_owned(),
+        ResponseCode::ServFail => "the DNS server could not look it up".to_owned(),
+        other => format!("the DNS server answered {other}"),
+    }
 }
 
 #[cfg(test)]
@@ -130,9 +154,26 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::VecDeque;
 
+    use hickory_resolver::net::NoRecords;
+    use hickory_resolver::proto::op::Query;
+
     use super::*;
     use crate::config::{Balance, PoolConfig, UpstreamConfig};
     use crate::upstream::PoolCounters;
+
+    #[test]
+    fn failures_are_sentences() {
+        for (code, says) in [
+            (ResponseCode::NXDomain, "there is no such name"),
+            (ResponseCode::NoError, "the name has no addresses"),
+            (ResponseCode::FormErr, "the DNS server answered Form Error"),
+        ] {
+            let none = NoRecords::new(Query::default(), code);
+            assert_eq!(explain(&DnsError::NoRecordsFound(none).into()), says);
+        }
+        let says = "no DNS server answered in time";
+        assert_eq!(explain(&NetError::Timeout), says);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn addresses_come_and_go_and_a_failure_changes_nothing() {

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -14,10 +15,13 @@ use super::{Command, Worker};
 use crate::config::{ListenerConfig, PluginLimits};
 use crate::copy::BufferPool;
 use crate::listener::{Loads, accept};
-use crate::plugin::{Conversations, Plugin, WorkerPlugin};
+use crate::plugin::{Plugin, WorkerPlugin};
 use crate::pool::{Caretaker, Plain, Pools, PoolsParts};
 use crate::session::{Complaints, ListenerContext, Phase, Registry, SessionCounters, SessionTask};
 use crate::upstream::Group;
+
+/// How often a plugin's log is told what has been left out of it.
+const TELL: Duration = Duration::from_secs(1);
 
 /// One listener, as a worker gets it.
 pub struct ListenerParts {
@@ -243,8 +247,19 @@ fn begin(
                 session.await;
             });
         }
-        // The plugin's runtime has logged and counted it.
+        // The plugin's runtime has logged it, and it is counted as an end of a session.
         Err(_) => drop(leaving),
+    }
+}
+
+/// Tells the log now and then what it has been spared, for as long as the plugin is there.
+async fn tell(plugin: Weak<WorkerPlugin>) {
+    loop {
+        tokio::time::sleep(TELL).await;
+        let Some(plugin) = plugin.upgrade() else {
+            return;
+        };
+        plugin.tell_left_out();
     }
 }
 
@@ -283,13 +298,74 @@ impl Caretakers {
         if let Some((_, caretaker, instances)) = found {
             return (Rc::clone(caretaker), Some(Rc::clone(instances)));
         }
-        let caretaker: Rc<dyn Caretaker> = Rc::new(Conversations::new(Arc::clone(plugin)));
         let instances = Rc::new(WorkerPlugin::new(Arc::clone(plugin)));
+        let caretaker: Rc<dyn Caretaker> = Rc::new(instances.conversations());
+        tokio::task::spawn_local(tell(Rc::downgrade(&instances)));
         self.known.push((
             Arc::clone(plugin),
             Rc::clone(&caretaker),
             Rc::clone(&instances),
         ));
         (caretaker, Some(instances))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use prometheus_client::registry::Registry as Metrics;
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugin::tests::load;
+
+    /// A context without groups, which is enough for a session that never begins.
+    fn context(plugin: &Arc<Plugin>, counters: &SessionCounters) -> Rc<ListenerContext> {
+        let config = ListenerConfig {
+            name: "a".to_owned(),
+            ..ListenerConfig::default()
+        };
+        let (caretaker, plugin) = Caretakers::default().of(Some(plugin));
+        Rc::new(ListenerContext {
+            counters: counters.of(&config.name),
+            plugin,
+            caretaker,
+            max_shown: PluginLimits::default().max_shown,
+            groups: Vec::new(),
+            pools: Pools::start(PoolsParts::for_workers(1, &[]).remove(0)),
+            buffers: Rc::new(BufferPool::new()),
+            registry: Registry::new(),
+            config,
+        })
+    }
+
+    #[test]
+    fn a_client_whose_session_cannot_begin_is_counted() {
+        let plugin = load(json!({ "mode": "trap", "hook": "constructor" }));
+        let counters = SessionCounters::default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let context = context(&plugin, &counters);
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap());
+            let (_client, accepted) = tokio::join!(client, listener.accept());
+            let (stream, peer) = accepted.unwrap();
+            assert!(SessionTask::new(1, stream, peer, context).is_err());
+        });
+        let mut metrics = Metrics::default();
+        counters.register(&mut metrics);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics).unwrap();
+        for line in [
+            r#"leaseway_sessions_total{listener="a"} 1"#,
+            r#"leaseway_sessions_open{listener="a"} 0"#,
+            r#"leaseway_session_ends_total{listener="a",reason="plugin-fault"} 1"#,
+        ] {
+            assert!(text.lines().any(|one| one == line), "no {line} in\n{text}");
+        }
     }
 }

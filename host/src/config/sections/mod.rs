@@ -12,7 +12,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use self::listeners::Listener;
-pub(super) use self::plugins::module;
+pub(crate) use self::plugins::module;
 pub(super) use self::upstreams::MAX_CONNECTIONS;
 use super::model::{AdminConfig, Config};
 use super::notes::{Notes, Span};

@@ -50,7 +50,7 @@ pub(super) fn read(name: &str, mut table: Table<'_>, base_dir: &Path) -> Option<
 }
 
 /// Reads `builtin:NAME` or a path, which is relative to `base_dir`.
-pub(in crate::config) fn module(text: &str, base_dir: &Path) -> Result<ModuleSource, String> {
+pub(crate) fn module(text: &str, base_dir: &Path) -> Result<ModuleSource, String> {
     if text.is_empty() {
         return Err("is empty; write builtin:NAME or the path of a .wasm file".to_owned());
     }

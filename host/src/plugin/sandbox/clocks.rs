@@ -152,12 +152,12 @@ async fn wait(
         }
     }
     if ready(&store.data().wasi.timers, list)?.is_empty() {
-        store.data_mut().waiting = true;
+        store.data_mut().waits();
         match first {
             Some(when) => tokio::time::sleep_until(when.into()).await,
             None => std::future::pending().await,
         }
-        store.data_mut().waiting = false;
+        store.data_mut().computes();
     }
     let mut ready = ready(&store.data().wasi.timers, list)?;
     if ready.is_empty() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::sandboxing::logged_async;
 use super::*;
 use crate::plugin::Conversations;
 use crate::pool::Caretaker;
@@ -96,7 +97,7 @@ fn a_silent_upstream_ends_at_the_limit_and_is_no_fault() {
         let error = care.probe(near, Duration::ZERO).await.unwrap_err();
         assert_eq!(
             error,
-            "probe did not end within the conversation limit of 500ms"
+            "probe did not end within limits.conversation = 500ms"
         );
         assert!(is_closed(&mut far).await);
     });
@@ -120,7 +121,10 @@ fn an_endless_loop_neither_stalls_the_worker_nor_outlives_its_limit() {
             ended = care.reset(near, &target) => ended.unwrap_err(),
             () = others => unreachable!(),
         };
-        assert_eq!(error, "plugin hostile: reset ran past its limit of 100ms");
+        assert_eq!(
+            error,
+            "plugin hostile: reset ran past limits.conversation = 100ms"
+        );
         assert!(turns > 1, "other tasks had {turns} turns");
         assert!(is_closed(&mut far).await);
     });
@@ -135,7 +139,7 @@ fn a_conversation_may_sleep_but_not_past_its_limit() {
         let error = care.connect(near, &target()).await.unwrap_err();
         assert_eq!(
             error,
-            "connect did not end within the conversation limit of 500ms"
+            "connect did not end within limits.conversation = 500ms"
         );
     });
 }
@@ -145,7 +149,7 @@ fn faults_are_told_with_plugin_and_hook() {
     run(async {
         for (mode, expected) in [
             ("trap", "as the config says"),
-            ("memory", "memory limit of 16777216 bytes"),
+            ("memory", "limits.memory = 16MiB"),
             ("exit", "called exit"),
         ] {
             let care = conversations(json!({ "mode": mode, "hook": "connect" }), GUARD);
@@ -186,5 +190,61 @@ fn a_conversation_that_is_given_up_closes_its_connection() {
         assert!(polled.is_pending());
         drop(probe);
         assert!(is_closed(&mut far).await);
+    });
+}
+
+/// How many faults of a conversation have been counted, by hook, with its reason.
+fn faults(runtime: &Runtime) -> Vec<String> {
+    let mut registry = prometheus_client::registry::Registry::default();
+    runtime.register(&mut registry);
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let faults = text
+        .lines()
+        .filter(|line| line.starts_with("leaseway_plugin_faults_total{"));
+    faults.map(str::to_owned).collect()
+}
+
+/// Gives a probe up after a time, as a health check does at probe.timeout.
+async fn give_up(deed: Value, after: Duration) -> Vec<String> {
+    let runtime = Runtime::new(None).unwrap();
+    let care = Conversations::new(runtime.load(&config(deed)).unwrap());
+    let (near, mut far) = pair().await;
+    let probe = care.probe(near, Duration::ZERO);
+    assert!(tokio::time::timeout(after, probe).await.is_err());
+    assert!(is_closed(&mut far).await);
+    faults(&runtime)
+}
+
+#[test]
+fn a_probe_that_loops_past_its_callers_limit_is_a_fault_of_the_plugin() {
+    run(async {
+        let log = logged_async(async {
+            let deed = json!({ "mode": "loop", "hook": "probe" });
+            assert_eq!(
+                give_up(deed, Duration::from_millis(500)).await,
+                [r#"leaseway_plugin_faults_total{plugin="hostile",hook="probe",reason="deadline"} 1"#]
+            );
+        })
+        .await;
+        let line = log.lines().find(|line| line.contains("plugin fault"));
+        let line = line.unwrap_or_else(|| panic!("no line:\n{log}"));
+        assert!(
+            line.contains("probe was given up after computing for"),
+            "{line}"
+        );
+        assert!(
+            line.contains("came before limits.conversation = 2s"),
+            "{line}"
+        );
+    });
+}
+
+#[test]
+fn a_probe_that_waits_past_its_callers_limit_is_none() {
+    run(async {
+        let deed = json!({ "mode": "read", "hook": "probe" });
+        let none: [&str; 0] = [];
+        assert_eq!(give_up(deed, Duration::from_millis(500)).await, none);
     });
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::contract::{Hooks, Side};
-use crate::plugin::{LoadError, ModuleKind, SessionHooks};
+use crate::plugin::{Inspection, LoadError, ModuleKind, SessionHooks};
 
 /// A folder of this test's own, removed at the end.
 struct Folder(PathBuf);
@@ -31,6 +31,11 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn inspect(path: &Path) -> Inspection {
+    let module = ModuleSource::File(path.to_owned());
+    Runtime::new(None).unwrap().inspect("p", &module).unwrap()
 }
 
 fn error_of(bytes: &[u8]) -> LoadError {
@@ -80,7 +85,7 @@ fn a_plugin_says_what_it_is_and_what_it_wants() {
 
 #[test]
 fn inspection_tells_kind_contract_and_interfaces() {
-    let inspection = Runtime::new(None).unwrap().inspect(hostile()).unwrap();
+    let inspection = inspect(hostile());
     assert_eq!(inspection.kind, ModuleKind::CoreModule);
     assert_eq!(inspection.contract, "0.1.0");
     assert_eq!(inspection.info.name, "hostile");
@@ -109,7 +114,7 @@ fn a_component_is_taken_as_it_is() {
         .unwrap();
     let folder = Folder::new();
     let file = folder.file("component.wasm", &component);
-    let inspection = Runtime::new(None).unwrap().inspect(&file).unwrap();
+    let inspection = inspect(&file);
     assert_eq!(inspection.kind, ModuleKind::Component);
     assert_eq!(inspection.info.name, "hostile");
     assert_eq!(inspection.file_bytes, inspection.component_bytes);
@@ -165,6 +170,25 @@ fn what_is_no_plugin_is_named() {
         error.to_string().contains("it exports nothing, but no"),
         "{error}"
     );
+}
+
+#[test]
+fn names_from_a_module_cannot_talk_to_a_terminal() {
+    let module = wat::parse_str(r#"(module (func (export "\1b[2Jgone\nforged")))"#);
+    let text = error_of(&module.unwrap()).to_string();
+    assert!(
+        text.contains("it exports  [2Jgone forged, but no"),
+        "{text:?}"
+    );
+}
+
+#[test]
+fn an_error_stands_once_in_its_message() {
+    let mut config = config(json!({}));
+    config.module = ModuleSource::File("/nowhere/plugin.wasm".into());
+    let error = Runtime::new(None).unwrap().load(&config).map(drop);
+    let text = format!("{:#}", anyhow::Error::from(error.unwrap_err()));
+    assert_eq!(text.matches("No such file").count(), 1, "{text}");
 }
 
 #[test]
@@ -224,6 +248,12 @@ fn files_and_builtins_that_are_not_there_are_named() {
     config.module = ModuleSource::File("/nowhere/plugin.wasm".into());
     let text = runtime.load(&config).map(drop).unwrap_err().to_string();
     assert!(text.contains("cannot read /nowhere/plugin.wasm"), "{text}");
+    config.module = ModuleSource::File("/dev/zero".into());
+    let text = runtime.load(&config).map(drop).unwrap_err().to_string();
+    assert!(
+        text.contains("cannot read /dev/zero: it is a device, not a regular file; give the path"),
+        "{text}"
+    );
     config.module = ModuleSource::Builtin("nosuch".to_owned());
     let text = runtime.load(&config).map(drop).unwrap_err().to_string();
     assert!(text.contains("no builtin:nosuch in this binary"), "{text}");
@@ -269,7 +299,9 @@ fn an_instance_that_starts_above_its_memory_limit_does_not_load() {
         .map(drop)
         .unwrap_err();
     assert!(
-        error.to_string().contains("memory limit of 65536 bytes"),
+        error
+            .to_string()
+            .ends_with("does not start: instantiate wanted more memory than limits.memory = 64KiB"),
         "{error}"
     );
 }

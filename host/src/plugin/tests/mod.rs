@@ -18,7 +18,7 @@ use crate::config::{ModuleSource, PluginConfig, PluginLimits};
 use crate::contract::{SessionInfo, Target};
 
 /// The fixture: from `LEASEWAY_PLUGINS` if that is set, else built here, once.
-fn hostile() -> &'static Path {
+pub(crate) fn hostile() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| match std::env::var_os("LEASEWAY_PLUGINS") {
         Some(dir) => Path::new(&dir).join("hostile.wasm"),
@@ -53,7 +53,7 @@ fn config(config: Value) -> PluginConfig {
     }
 }
 
-fn load(deed: Value) -> Arc<Plugin> {
+pub(crate) fn load(deed: Value) -> Arc<Plugin> {
     load_with(deed, PluginLimits::default())
 }
 

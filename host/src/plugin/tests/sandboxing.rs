@@ -29,6 +29,21 @@ impl Write for Log {
 /// What is logged meanwhile. By one subscriber for all threads: of one that a single thread has,
 /// a line that another thread reaches first does not learn.
 fn logged(run: impl FnOnce()) -> String {
+    subscribe();
+    LOG.take();
+    run();
+    String::from_utf8_lossy(&LOG.take()).into_owned()
+}
+
+/// The same of a task of this thread.
+pub(super) async fn logged_async(run: impl Future<Output = ()>) -> String {
+    subscribe();
+    LOG.take();
+    run.await;
+    String::from_utf8_lossy(&LOG.take()).into_owned()
+}
+
+fn subscribe() {
     static SUBSCRIBED: Once = Once::new();
     SUBSCRIBED.call_once(|| {
         let subscriber = tracing_subscriber::fmt()
@@ -38,9 +53,6 @@ fn logged(run: impl FnOnce()) -> String {
             .finish();
         tracing::subscriber::set_global_default(subscriber).expect("the only global one");
     });
-    LOG.take();
-    run();
-    String::from_utf8_lossy(&LOG.take()).into_owned()
 }
 
 /// Session hooks run inside of a runtime, where nothing may block.
@@ -109,6 +121,41 @@ fn a_chatterbox_is_cut_off_and_forges_no_lines() {
         .count();
     assert!((100..1000).contains(&lines), "{lines} lines");
     assert!(log.lines().all(|line| !line.starts_with("forged")), "{log}");
+}
+
+#[test]
+fn a_fresh_instance_brings_no_fresh_lines_and_what_was_left_out_is_told() {
+    let chatter = json!({ "mode": "chatter", "trigger": "now", "count": 150 });
+    let started = std::time::Instant::now();
+    let log = logged(|| {
+        let limits = PluginLimits {
+            sessions_per_instance: 1,
+            ..PluginLimits::default()
+        };
+        let worker = WorkerPlugin::new(load_with(chatter, limits));
+        let mut sessions: Vec<_> = (0..4).map(|id| open(&worker, id)).collect();
+        assert_eq!(worker.instances(), 4);
+        for session in &mut sessions {
+            session.on_data(Side::Client, b"now").unwrap();
+        }
+    });
+    let lines = log
+        .lines()
+        .filter(|line| line.contains("chatterbox"))
+        .count();
+    // A machine that is very slow gives a second its own hundred.
+    let seconds = usize::try_from(started.elapsed().as_secs()).unwrap() + 1;
+    assert!(lines <= 100 * seconds, "{lines} lines in {seconds} s");
+    let left_out: usize = log
+        .lines()
+        .filter(|line| line.contains("log lines left out"))
+        .map(|line| {
+            let (before, _) = line.split_once(" log lines").unwrap();
+            let (_, count) = before.rsplit_once(' ').unwrap();
+            count.parse::<usize>().unwrap()
+        })
+        .sum();
+    assert_eq!(lines + left_out, 4 * 150, "{log}");
 }
 
 #[test]
