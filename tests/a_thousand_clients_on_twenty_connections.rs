@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leaseway_tests::redis::RedisServer;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::tool::redis_benchmark;
+use leaseway_tests::watch::{Seen, Watch};
 
 /// A busy machine of two cores needs a minute; only a hang needs this.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -36,25 +36,11 @@ async fn benchmark(more: &[&str]) {
     let redis = Arc::new(RedisServer::start(&[]).await);
     let relay = Relay::start_with(CONFIG, &[("redis", &redis.addr().to_string())]).await;
     let port = relay.addr().port().to_string();
-    let running = Arc::new(AtomicBool::new(true));
-    let most = Arc::new(AtomicUsize::new(0));
-    let watching = {
-        let (redis, running, most) = (Arc::clone(&redis), Arc::clone(&running), Arc::clone(&most));
-        tokio::spawn(async move {
-            let mut looks = 0;
-            while running.load(Ordering::Relaxed) {
-                most.fetch_max(redis.clients().await, Ordering::Relaxed);
-                looks += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            looks
-        })
-    };
+    let watch = Watch::start(&redis);
     let mut args = vec!["-p", &port, "-c", "1000", "-q"];
     args.extend(more);
     let output = redis_benchmark(&args, DEADLINE).await;
-    running.store(false, Ordering::Relaxed);
-    let looks = watching.await.expect("the watch goes on");
+    let Seen { looks, most } = watch.end().await;
 
     assert!(output.success, "{}{}", output.stdout, output.stderr);
     for text in [&output.stdout, &output.stderr] {
@@ -63,7 +49,6 @@ async fn benchmark(more: &[&str]) {
     let tests = output.stdout.matches("requests per second").count();
     assert!(tests >= 19, "{tests} tests ran:\n{}", output.stdout);
     assert!(looks > 10, "looked {looks} times");
-    let most = most.load(Ordering::Relaxed);
     assert!((1..=20).contains(&most), "{most} connections at once");
     let metrics = relay.metrics().await;
     assert_eq!(metrics.sum("leaseway_plugin_faults_total"), 0.0);

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use leaseway_tests::redis::RedisServer;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::resp::{Reply, Resp};
 use leaseway_tests::wait::{GENEROUS, eventually};
+use tokio::task::JoinSet;
 
 const CONFIG: &str = r#"
     [plugins.redis]
@@ -95,6 +98,126 @@ async fn a_server_that_stops_costs_errors_and_comes_back_by_itself() {
     })
     .await;
     assert_eq!(client.cmd(&["GET", "k"]).await, Reply::bulk("w"));
+}
+
+/// The server freezes first, so that some sessions hold all connections and the others stand in
+/// line when it goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_and_those_in_line_are_told_in_time_and_all_recover() {
+    let mut redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&[&redis]).await;
+    let crowd = Crowd::start(&relay);
+    eventually("all write", GENEROUS, async || crowd.fewest(Told::Done) > 0).await;
+    redis.pause().await;
+    eventually("all connections are held", GENEROUS, async || {
+        let metrics = relay.metrics().await;
+        let leased = metrics.sum_where("leaseway_pool_connections", &[("state", "leased")]);
+        let waiting = metrics.sum("leaseway_pool_waiting");
+        leased >= 20.0 && waiting >= (WRITERS - 20) as f64
+    })
+    .await;
+    redis.stop().await;
+    crowd.forget();
+    eventually("all have been told", GENEROUS, async || {
+        crowd.fewest(Told::Error) > 0
+    })
+    .await;
+    redis.restart().await;
+    crowd.forget();
+    eventually("all write again", GENEROUS, async || {
+        crowd.fewest(Told::Done) > 0
+    })
+    .await;
+    crowd.end().await;
+}
+
+const WRITERS: usize = 60;
+/// wait-timeout and connect-timeout of the config, and what a busy machine may add.
+const IN_TIME: Duration = Duration::from_millis(2000 + 500 + 7500);
+
+#[derive(Clone, Copy)]
+enum Told {
+    Done,
+    Error,
+}
+
+/// Writers that go on whatever they are told, as long as they are told something in time.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    /// By writer: how often it was done, and how often there was an error.
+    told: Arc<Vec<[AtomicUsize; 2]>>,
+    writers: JoinSet<()>,
+}
+
+impl Crowd {
+    fn start(relay: &Relay) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let told: Arc<Vec<[AtomicUsize; 2]>> =
+            Arc::new((0..WRITERS).map(|_| Default::default()).collect());
+        let mut writers = JoinSet::new();
+        for id in 0..WRITERS {
+            let (stop, told) = (Arc::clone(&stop), Arc::clone(&told));
+            let address = relay.addr();
+            writers.spawn(async move {
+                let mut client = Resp::connect(address).await;
+                let key = format!("of:{id}");
+                let mut round = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    round += 1;
+                    let asked = Instant::now();
+                    let reply = client
+                        .cmd(&["GETSET", &key, &format!("{id}:{round}")])
+                        .await;
+                    let took = asked.elapsed();
+                    assert!(took < IN_TIME, "{reply:?} took {took:?}");
+                    let what = match reply {
+                        Reply::Error(text) => {
+                            assert!(text.starts_with("ERR leaseway: "), "{text}");
+                            Told::Error
+                        }
+                        // The server has come back empty.
+                        Reply::Null => Told::Done,
+                        Reply::Bulk(old) => {
+                            let own = format!("{id}:").into_bytes();
+                            assert!(old.starts_with(&own), "{id} was given another's value");
+                            Told::Done
+                        }
+                        other => panic!("GETSET was answered {other:?}"),
+                    };
+                    told[id][what as usize].fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        Self {
+            stop,
+            told,
+            writers,
+        }
+    }
+
+    /// Begins to count anew.
+    fn forget(&self) {
+        for count in self.told.iter().flatten() {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// How often the writer was told this that was told it least.
+    fn fewest(&self, what: Told) -> usize {
+        let counts = self.told.iter().map(|told| &told[what as usize]);
+        counts
+            .map(|count| count.load(Ordering::Relaxed))
+            .min()
+            .unwrap_or_default()
+    }
+
+    /// Ends it; fails if a writer has found something wrong.
+    async fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(writer) = self.writers.join_next().await {
+            writer.expect("a writer found something wrong");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use leaseway_tests::redis::RedisServer;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::resp::{Reply, Resp};
+use leaseway_tests::watch::{Seen, Watch};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -35,6 +37,9 @@ const CLIENTS: usize = 200;
 const ENOUGH_COMMANDS: u64 = 200_000;
 const DEADLINE: Duration = Duration::from_secs(300);
 
+/// What kind of client it was, and how often it has done what that kind does.
+type Rounds = (&'static str, usize);
+
 /// What all clients share.
 struct Shared {
     address: SocketAddr,
@@ -56,6 +61,12 @@ impl Shared {
     fn enough(&self) -> bool {
         self.commands.load(Ordering::Relaxed) >= ENOUGH_COMMANDS
     }
+
+    /// Whether a client that has done so many rounds goes on: each does one, however late its
+    /// turn comes.
+    fn more(&self, rounds: usize) -> bool {
+        rounds == 0 || !self.enough()
+    }
 }
 
 fn is_aborted(reply: &Reply) -> bool {
@@ -63,12 +74,10 @@ fn is_aborted(reply: &Reply) -> bool {
 }
 
 /// Sets and gets values that name their owner, in pipelines of different lengths.
-async fn tags(shared: Arc<Shared>, id: usize) {
+async fn tags(shared: Arc<Shared>, id: usize) -> Rounds {
     let mut client = Resp::connect(shared.address).await;
-    for round in 0_usize.. {
-        if shared.enough() {
-            break;
-        }
+    let mut round = 0;
+    while shared.more(round) {
         let pairs = 1 + (round * 7 + id) % 12;
         let values: Vec<String> = (0..pairs)
             .map(|n| format!("{id}:{round}:{n}:{}", "x".repeat((n * 97 + round) % 3000)))
@@ -87,17 +96,17 @@ async fn tags(shared: Arc<Shared>, id: usize) {
             assert_eq!(got, Reply::bulk(value), "client {id} got another's value");
         }
         shared.count(2 * pairs as u64);
+        round += 1;
     }
+    ("tags", round)
 }
 
 /// Increments the common counter and its own in transactions.
-async fn transactions(shared: Arc<Shared>, id: usize) {
+async fn transactions(shared: Arc<Shared>, id: usize) -> Rounds {
     let mut client = Resp::connect(shared.address).await;
     let own = format!("own:{id}");
-    for round in 1_i64.. {
-        if shared.enough() {
-            break;
-        }
+    let mut round = 0;
+    while shared.more(round) {
         assert_eq!(client.cmd(&["MULTI"]).await, Reply::ok());
         assert_eq!(
             client.cmd(&["INCR", "common"]).await,
@@ -105,18 +114,21 @@ async fn transactions(shared: Arc<Shared>, id: usize) {
         );
         assert_eq!(client.cmd(&["INCR", &own]).await, Reply::simple("QUEUED"));
         match client.cmd(&["EXEC"]).await {
-            Reply::Array(replies) => assert_eq!(replies[1], Reply::Integer(round)),
+            Reply::Array(replies) => assert_eq!(replies[1], Reply::Integer(round as i64 + 1)),
             other => panic!("EXEC was answered {other:?}"),
         }
         shared.increments.fetch_add(1, Ordering::Relaxed);
         shared.count(4);
+        round += 1;
     }
+    ("transactions", round)
 }
 
 /// Races for one key: read, add, write if nobody else has.
-async fn races(shared: Arc<Shared>, _: usize) {
+async fn races(shared: Arc<Shared>, _: usize) -> Rounds {
     let mut client = Resp::connect(shared.address).await;
-    while !shared.enough() {
+    let mut round = 0;
+    while shared.more(round) {
         assert_eq!(client.cmd(&["WATCH", "race"]).await, Reply::ok());
         let seen = match client.cmd(&["GET", "race"]).await {
             Reply::Null => 0,
@@ -132,18 +144,18 @@ async fn races(shared: Arc<Shared>, _: usize) {
             shared.wins.fetch_add(1, Ordering::Relaxed);
         }
         shared.count(5);
+        round += 1;
     }
+    ("races", round)
 }
 
 /// Waits for what is pushed to its own list, by another client.
-async fn blocks(shared: Arc<Shared>, id: usize) {
+async fn blocks(shared: Arc<Shared>, id: usize) -> Rounds {
     let mut client = Resp::connect(shared.address).await;
     let mut pusher = Resp::connect(shared.address).await;
     let list = format!("list:{id}");
-    for round in 0_usize.. {
-        if shared.enough() {
-            break;
-        }
+    let mut round = 0;
+    while shared.more(round) {
         let _held = shared.holders.acquire().await.expect("it stays open");
         let value = format!("{id}:{round}");
         let command = leaseway_tests::resp::encode(&["BLPOP", &list, "0"]);
@@ -158,17 +170,17 @@ async fn blocks(shared: Arc<Shared>, id: usize) {
             Reply::Array(vec![Reply::bulk(&list), Reply::bulk(&value)])
         );
         shared.count(2);
+        round += 1;
     }
+    ("blocks", round)
 }
 
 /// Subscribes to its own channel, hears what another client publishes, and leaves.
-async fn subscribes(shared: Arc<Shared>, id: usize) {
+async fn subscribes(shared: Arc<Shared>, id: usize) -> Rounds {
     let mut publisher = Resp::connect(shared.address).await;
     let channel = format!("channel:{id}");
-    for round in 0_usize.. {
-        if shared.enough() {
-            break;
-        }
+    let mut round = 0;
+    while shared.more(round) {
         let _held = shared.holders.acquire().await.expect("it stays open");
         let mut client = Resp::connect(shared.address).await;
         let hello = client.cmd(&["SUBSCRIBE", &channel]).await;
@@ -191,13 +203,16 @@ async fn subscribes(shared: Arc<Shared>, id: usize) {
         ];
         assert_eq!(heard, Reply::Array(expected.to_vec()));
         shared.count(3);
+        round += 1;
     }
+    ("subscribes", round)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_clients_over_five_connections() {
-    let redis = RedisServer::start(&[]).await;
+    let redis = Arc::new(RedisServer::start(&[]).await);
     let relay = Relay::start_with(CONFIG, &[("redis", &redis.addr().to_string())]).await;
+    let watch = Watch::start(&redis);
     let shared = Arc::new(Shared {
         address: relay.addr(),
         commands: AtomicU64::new(0),
@@ -216,22 +231,31 @@ async fn two_hundred_clients_over_five_connections() {
             _ => drop(clients.spawn(tags(shared, id))),
         }
     }
+    let mut fewest: BTreeMap<&str, usize> = BTreeMap::new();
     let all = async {
         while let Some(client) = clients.join_next().await {
-            client.expect("a client found something wrong");
+            let (kind, rounds) = client.expect("a client found something wrong");
+            let fewest = fewest.entry(kind).or_insert(rounds);
+            *fewest = rounds.min(*fewest);
         }
     };
     tokio::time::timeout(DEADLINE, all)
         .await
         .expect("the clients hang");
 
+    let Seen { looks, most } = watch.end().await;
+
     assert!(shared.enough());
+    println!("rounds of the slowest client: {fewest:?}; {most} connections in {looks} looks");
+    assert_eq!(fewest.len(), 5, "{fewest:?}");
+    assert!(fewest.values().all(|rounds| *rounds > 0), "{fewest:?}");
+    assert!(looks > 10, "looked {looks} times");
+    assert!((1..=5).contains(&most), "{most} connections at once");
     let increments = shared.increments.load(Ordering::Relaxed).to_string();
     assert_eq!(redis.cmd(&["GET", "common"]).await, Reply::bulk(increments));
     let wins = shared.wins.load(Ordering::Relaxed).to_string();
     assert_eq!(redis.cmd(&["GET", "race"]).await, Reply::bulk(&wins));
     assert_ne!(wins, "0", "nobody won a race");
-    assert!(redis.clients().await <= 5);
     let metrics = relay.metrics().await;
     assert_eq!(metrics.sum("leaseway_plugin_faults_total"), 0.0);
     assert_eq!(

@@ -1,8 +1,6 @@
-//! SIGTERM lets leases end and starts none; a second one ends everything.
+//! SIGTERM and SIGINT let leases end and start none; a second signal ends everything.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-use std::time::Duration;
 
 use leaseway_tests::redis::RedisServer;
 use leaseway_tests::relay::Relay;
@@ -49,11 +47,10 @@ async fn waiting(redis: &RedisServer, drain: &str) -> (Relay, Resp, Resp) {
     (relay, blocked, idle)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lease_may_end_and_nobody_new_comes() {
+async fn lets_a_lease_end_and_nobody_new_comes(signal: Signal, name: &str) {
     let redis = RedisServer::start(&[]).await;
-    let (mut relay, mut blocked, mut idle) = waiting(&redis, "60s").await;
-    relay.signal(Signal::TERM);
+    let (mut relay, mut blocked, mut idle) = waiting(&redis, "10m").await;
+    relay.signal(signal);
     assert!(
         idle.read_to_end().await.unwrap().is_empty(),
         "an idle session ends at once"
@@ -72,27 +69,45 @@ async fn a_lease_may_end_and_nobody_new_comes() {
         Reply::Array(vec![Reply::bulk("list"), Reply::bulk("value")])
     );
     assert!(blocked.read_to_end().await.unwrap().is_empty());
-    let status = relay.terminate(Duration::from_secs(30)).await;
+    let status = relay.wait(GENEROUS).await;
     assert!(status.success(), "{status}");
+    assert!(relay.log().contains(name), "{}", relay.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_all() {
-    let redis = RedisServer::start(&[]).await;
-    let (mut relay, mut blocked, mut idle) = waiting(&redis, "10m").await;
-    relay.signal(Signal::TERM);
-    assert!(idle.read_to_end().await.unwrap().is_empty());
-    assert!(relay.ended().is_none(), "it waits for the lease");
-    let status = relay.terminate(Duration::from_secs(30)).await;
-    assert!(status.success(), "{status}");
-    assert!(!matches!(blocked.read_to_end().await, Ok(rest) if !rest.is_empty()));
+async fn sigterm_lets_a_lease_end_and_nobody_new_comes() {
+    lets_a_lease_end_and_nobody_new_comes(Signal::TERM, "SIGTERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigint_does_the_same() {
+    lets_a_lease_end_and_nobody_new_comes(Signal::INT, "SIGINT").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_all_whichever_it_is() {
+    for (first, second) in [
+        (Signal::TERM, Signal::TERM),
+        (Signal::TERM, Signal::INT),
+        (Signal::INT, Signal::INT),
+    ] {
+        let redis = RedisServer::start(&[]).await;
+        let (mut relay, mut blocked, mut idle) = waiting(&redis, "10m").await;
+        relay.signal(first);
+        assert!(idle.read_to_end().await.unwrap().is_empty());
+        assert!(relay.ended().is_none(), "it waits for the lease");
+        relay.signal(second);
+        let status = relay.wait(GENEROUS).await;
+        assert!(status.success(), "{first:?}, {second:?}: {status}");
+        assert!(!matches!(blocked.read_to_end().await, Ok(rest) if !rest.is_empty()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drain_timeout_ends_what_does_not_end() {
     let redis = RedisServer::start(&[]).await;
     let (mut relay, _blocked, _idle) = waiting(&redis, "200ms").await;
-    let status = relay.terminate(Duration::from_secs(30)).await;
+    let status = relay.terminate(GENEROUS).await;
     assert!(status.success(), "{status}");
     assert!(relay.log().contains("drain-timeout"), "{}", relay.log());
 }

@@ -21,6 +21,7 @@ pub mod relay;
 pub mod resp;
 pub mod tool;
 pub mod wait;
+pub mod watch;
 
 pub use redis::RedisServer;
 pub use relay::Relay;

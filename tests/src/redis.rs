@@ -1,5 +1,6 @@
 //! A real redis-server of a test's own.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub struct RedisServer {
     dir: TempDir,
     /// None while stopped.
     process: Option<Process>,
-    /// Made when first needed: a test may count clients before it has sent anything.
+    /// The test's own, of which no count of clients knows. None after a command that failed.
     control: Mutex<Option<Resp>>,
 }
 
@@ -99,17 +100,33 @@ impl RedisServer {
         let mut control = self.control.lock().await;
         let mut connection = match control.take() {
             Some(connection) => connection,
-            None => self.connect_control().await,
+            None => self.log_in(Resp::connect(self.address).await).await,
         };
         let reply = connection.cmd(words).await;
         *control = Some(connection);
         reply
     }
 
-    /// How many normal clients are connected, the control connection left out.
+    /// How many clients are connected, subscribers included and the control connection left out.
     pub async fn clients(&self) -> usize {
-        let list = self.cmd(&["CLIENT", "LIST", "TYPE", "normal"]).await.text();
-        list.lines().filter(|line| !line.is_empty()).count() - 1
+        self.client_ids().await.len() - 1
+    }
+
+    /// How many of them are connected at two looks, one right after the other. A connection that
+    /// has ended, and of which the server has not noticed that yet, does not count.
+    pub async fn standing_clients(&self) -> usize {
+        let first = self.client_ids().await;
+        let second = self.client_ids().await;
+        first.intersection(&second).count() - 1
+    }
+
+    /// All connections by the server's number for them, the control connection included.
+    async fn client_ids(&self) -> HashSet<String> {
+        let list = self.cmd(&["CLIENT", "LIST"]).await.text();
+        list.lines()
+            .filter_map(|line| line.strip_prefix("id=")?.split(' ').next())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Ends all normal connections but the control connection, as a server does that is short of
@@ -131,31 +148,37 @@ impl RedisServer {
         let log = self.dir.path().join("log");
         let mut process = Process::start("redis-server", command, &log, MEND);
         let address = self.address;
+        let mut first = None;
         eventually("redis-server answers", START, async || {
             if let Some(status) = process.ended() {
                 panic!("redis-server ended, {status}:\n{}", process.log());
             }
-            match Resp::try_connect(address).await {
+            if first.is_none() {
+                first = Resp::try_connect(address).await.ok();
+            }
+            let Some(connection) = &mut first else {
+                return false;
+            };
+            match connection.try_cmd(&["PING"]).await {
                 // An error is an answer too: a password may be asked for.
-                Ok(mut probe) => match probe.try_cmd(&["PING"]).await {
-                    Ok(Reply::Error(text)) => !text.starts_with("LOADING"),
-                    Ok(_) => true,
-                    Err(_) => false,
-                },
-                Err(_) => false,
+                Ok(Reply::Error(text)) => !text.starts_with("LOADING"),
+                Ok(_) => true,
+                Err(_) => {
+                    first = None;
+                    false
+                }
             }
         })
         .await;
         self.process = Some(process);
-        // The look above was a client too, until the server notices that it has gone.
-        eventually("redis-server forgets the probe", START, async || {
-            self.clients().await == 0
-        })
-        .await;
+        // No other connection was ever made, so a test may count clients from the start.
+        if let Some(connection) = first {
+            let control = self.log_in(connection).await;
+            *self.control.lock().await = Some(control);
+        }
     }
 
-    async fn connect_control(&self) -> Resp {
-        let mut connection = Resp::connect(self.address).await;
+    async fn log_in(&self, mut connection: Resp) -> Resp {
         if let Some(password) = self.password() {
             let reply = connection.cmd(&["AUTH", password]).await;
             assert_eq!(reply, Reply::ok(), "the control connection's password");

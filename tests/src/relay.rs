@@ -52,19 +52,33 @@ impl Relay {
         Self::start_binary(&binary(), config, values).await
     }
 
+    /// As [`Self::start_with`], with another log filter than the binary's own: `"debug"`.
+    ///
+    /// # Panics
+    /// As there.
+    pub async fn start_logging(filter: &str, config: &str, values: &[(&str, &str)]) -> Self {
+        let relay = Self::launch_binary(&binary(), &["--log", filter], config, values).await;
+        relay.ready().await
+    }
+
     /// As [`Self::start_with`], with this binary.
     ///
     /// # Panics
     /// As there.
     pub async fn start_binary(binary: &Path, config: &str, values: &[(&str, &str)]) -> Self {
-        let mut relay = Self::launch_binary(binary, config, values).await;
+        let relay = Self::launch_binary(binary, &[], config, values).await;
+        relay.ready().await
+    }
+
+    async fn ready(mut self) -> Self {
+        let relay = &mut self;
         let admin = relay.admin();
         let started = tokio::time::Instant::now();
         loop {
             relay.assert_running();
             let answer = http::get(admin, "/ready").await;
             if matches!(answer, Ok((200, _))) {
-                return relay;
+                return self;
             }
             assert!(
                 started.elapsed() < START,
@@ -81,10 +95,15 @@ impl Relay {
     /// # Panics
     /// As there.
     pub async fn launch(config: &str, values: &[(&str, &str)]) -> Self {
-        Self::launch_binary(&binary(), config, values).await
+        Self::launch_binary(&binary(), &[], config, values).await
     }
 
-    async fn launch_binary(binary: &Path, config: &str, values: &[(&str, &str)]) -> Self {
+    async fn launch_binary(
+        binary: &Path,
+        options: &[&str],
+        config: &str,
+        values: &[(&str, &str)],
+    ) -> Self {
         let dir = TempDir::new("relay");
         let (text, addresses) = substitute(config, values, &dir);
         let file = dir.path().join("leaseway.toml");
@@ -93,6 +112,9 @@ impl Relay {
         command
             .args(["run", "--config"])
             .arg(&file)
+            .args(options)
+            // The tests' own environment decides nothing.
+            .env_remove("LEASEWAY_LOG")
             .current_dir(dir.path())
             // Compiled plugins are shared by all tests, and kept out of the user's own cache.
             .env("XDG_CACHE_HOME", plugins::programs().join("tests-cache"));
@@ -176,6 +198,23 @@ impl Relay {
         self.process.log()
     }
 
+    /// The lines that it has logged so far, each a JSON object. One that is being written is left
+    /// out.
+    ///
+    /// # Panics
+    /// A line is none.
+    #[must_use]
+    pub fn log_lines(&self) -> Vec<serde_json::Value> {
+        self.log()
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'))
+            .map(|line| {
+                serde_json::from_str(line)
+                    .unwrap_or_else(|why| panic!("not a JSON object: {why}: {line}"))
+            })
+            .collect()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
@@ -187,6 +226,14 @@ impl Relay {
     /// It has not ended within `deadline`.
     pub async fn terminate(&mut self, deadline: Duration) -> ExitStatus {
         self.process.signal(Signal::TERM);
+        self.wait(deadline).await
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// It has not within `deadline`.
+    pub async fn wait(&mut self, deadline: Duration) -> ExitStatus {
         self.process.wait(deadline).await
     }
 

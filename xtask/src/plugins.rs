@@ -29,6 +29,10 @@ const PLUGINS: &[Plugin] = &[
         package: "leaseway-hostile",
         name: "hostile",
     },
+    Plugin {
+        package: "leaseway-prober",
+        name: "prober",
+    },
 ];
 
 /// The workspace's profile for small modules.

@@ -115,10 +115,13 @@ async fn side(
 }
 
 fn build_host(workspace: &Workspace, dev: bool) -> anyhow::Result<PathBuf> {
-    let mut build = Cmd::new(shell::cargo()).args(["build", "--locked", "--package", "leaseway"]);
-    if !dev {
-        build = build.arg("--release");
-    }
+    let build = Cmd::new(shell::cargo()).args(["build", "--locked"]);
+    let build = if dev {
+        // As the tests build it: with other features, dependencies would be built once more.
+        build.args(["--workspace", "--all-targets"])
+    } else {
+        build.args(["--package", "leaseway", "--release"])
+    };
     eprintln!("{build}");
     build.current_dir(workspace.root()).run()?;
     Ok(workspace.program(if dev { "debug" } else { "release" }, "leaseway"))

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod dialing;
+mod probes;
+mod times;
 mod upstream;
+mod worker;
 
-use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,124 +16,12 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::LocalSet;
 
-use super::{Lease, Leasing, borrow};
-use crate::config::{Balance, EndpointConfig, PoolConfig, ProbeConfig, UpstreamConfig};
-use crate::contract::{Disposition, LeaseError, Target};
-use crate::pool::{Caretaker, Plain, Pools, PoolsParts};
+use crate::config::{PoolConfig, ProbeConfig};
+use crate::contract::{Disposition, LeaseError};
+use crate::pool::{Plain, PoolsParts};
 use crate::upstream::{Group, Health, PoolCounters};
 use upstream::Upstream;
-
-/// Long enough for anything that is going to happen.
-const SOON: Duration = Duration::from_secs(10);
-
-fn config(upstreams: &[std::net::SocketAddr], pool: PoolConfig) -> UpstreamConfig {
-    UpstreamConfig {
-        name: "g".into(),
-        endpoints: upstreams
-            .iter()
-            .map(|address| EndpointConfig {
-                host: address.ip().to_string(),
-                port: address.port(),
-                weight: 1,
-            })
-            .collect(),
-        balance: Balance::RoundRobin,
-        connect_timeout: Duration::from_secs(1),
-        resolve_interval: Duration::from_secs(30),
-        pool,
-        probe: None,
-    }
-}
-
-fn at_most(connections: u32) -> PoolConfig {
-    PoolConfig {
-        max_connections: connections,
-        max_idle: connections,
-        ..PoolConfig::default()
-    }
-}
-
-fn target(identity: &str) -> Target {
-    Target {
-        group: None,
-        endpoint: None,
-        identity: identity.into(),
-        secret: Vec::new(),
-        affinity: None,
-    }
-}
-
-/// One worker's pools, and the group.
-struct Worker {
-    pools: Rc<Pools>,
-    group: Arc<Group>,
-    caretaker: Rc<dyn Caretaker>,
-}
-
-impl Worker {
-    fn new(parts: PoolsParts, group: &Arc<Group>) -> Self {
-        let pools = Pools::start(parts);
-        let caretaker: Rc<dyn Caretaker> = Rc::new(Plain::new());
-        pools.look_after(group, &caretaker);
-        Self {
-            pools,
-            group: Arc::clone(group),
-            caretaker,
-        }
-    }
-
-    async fn lease(&self, identity: &str) -> Result<Lease, LeaseError> {
-        match borrow(
-            &self.pools,
-            &self.group,
-            &self.caretaker,
-            &target(identity),
-            false,
-        ) {
-            Leasing::Ready(result) => result,
-            Leasing::Pending(future) => future.await,
-        }
-    }
-
-    fn open(&self) -> u32 {
-        self.group.endpoints()[0].open()
-    }
-}
-
-/// Runs a test on one worker.
-fn on_one_worker<F: Future<Output = ()>>(config: UpstreamConfig, test: impl FnOnce(Worker) -> F) {
-    let group = Group::new(config, 1, &PoolCounters::default());
-    let mut parts = PoolsParts::for_workers(1, &[Arc::clone(&group)]);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, async move {
-        let worker = Worker::new(parts.pop().unwrap(), &group);
-        tokio::time::timeout(SOON * 3, test(worker))
-            .await
-            .expect("the test hangs");
-    });
-}
-
-async fn echo(lease: &mut Lease, text: &str) {
-    lease.stream_mut().write_all(text.as_bytes()).await.unwrap();
-    lease.wrote(text.len());
-    let mut reply = vec![0; text.len()];
-    lease.stream_mut().read_exact(&mut reply).await.unwrap();
-    assert_eq!(reply, text.as_bytes());
-}
-
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + SOON;
-    while !condition() {
-        assert!(
-            tokio::time::Instant::now() < deadline,
-            "not within {SOON:?}: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
+use worker::{Worker, at_most, config, echo, eventually, on_one_worker};
 
 #[test]
 fn a_kept_connection_is_lent_again() {
@@ -441,21 +332,20 @@ fn on_three_workers(identity: fn(usize) -> &'static str) -> Upstream {
     const WORKERS: usize = 3;
     const ROUNDS: usize = 200;
     let upstream = Upstream::start();
-    let group = Group::new(
-        config(&[upstream.address], at_most(2)),
-        WORKERS,
-        &PoolCounters::default(),
-    );
+    let counters = PoolCounters::default();
+    let config = config(&[upstream.address], at_most(2));
+    let group = Group::new(config, WORKERS, &counters);
     let parts = PoolsParts::for_workers(WORKERS, &[Arc::clone(&group)]);
     let done = Arc::new(AtomicUsize::new(0));
     let work = |parts: PoolsParts| {
-        let (group, done) = (Arc::clone(&group), Arc::clone(&done));
+        let (group, done, counters) = (Arc::clone(&group), Arc::clone(&done), counters.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         LocalSet::new().block_on(&runtime, async move {
-            let worker = Rc::new(Worker::new(parts, &group));
+            let plain = Rc::new(Plain::new());
+            let worker = Rc::new(Worker::new(parts, &group, plain, &counters));
             let sessions = (0..8).map(|session| {
                 let worker = Rc::clone(&worker);
                 tokio::task::spawn_local(async move {
