@@ -81,8 +81,12 @@ impl Buffer {
 
     /// Room for the next read, at least one byte unless `limit` bytes are held already.
     pub fn space(&mut self, pool: &BufferPool, limit: usize) -> &mut [u8] {
-        if self.storage.is_empty() {
-            self.storage = pool.take();
+        if self.storage.len() < BUFFER_SIZE {
+            // None yet, or what was parked: that goes into whole storage again.
+            let parked = std::mem::replace(&mut self.storage, pool.take());
+            let held = &parked[self.start..self.end];
+            self.storage[..held.len()].copy_from_slice(held);
+            (self.start, self.end) = (0, held.len());
         }
         if self.end == self.storage.len() {
             if self.start > 0 {
@@ -90,9 +94,7 @@ impl Buffer {
                 self.end -= self.start;
                 self.start = 0;
             } else {
-                let grown = (self.storage.len() * 2)
-                    .max(BUFFER_SIZE)
-                    .min(limit.max(BUFFER_SIZE));
+                let grown = (self.storage.len() * 2).min(limit.max(BUFFER_SIZE));
                 if grown > self.storage.len() {
                     self.storage.resize(grown, 0);
                 }
@@ -184,5 +186,6 @@ mod tests {
         assert_eq!(buffer.storage.len(), 5);
         put(&mut buffer, &pool, b"GET b", 1 << 16);
         assert_eq!(buffer.bytes(), b"GET aGET b");
+        assert_eq!(pool.free.borrow().len(), 0, "the storage that it gave away");
     }
 }

@@ -329,6 +329,7 @@ mod tests {
         let (caretaker, plugin) = Caretakers::default().of(Some(plugin));
         Rc::new(ListenerContext {
             counters: counters.of(&config.name),
+            complaints: Complaints::default(),
             plugin,
             caretaker,
             max_shown: PluginLimits::default().max_shown,

@@ -99,6 +99,7 @@ fn probed(upstream: &Upstream, timeout: Duration) -> UpstreamConfig {
         // Nothing is ejected here: what is closed is closed for its own failure.
         fall: 1000,
         rise: 1,
+        end_leases: true,
     });
     config
 }
