@@ -37,14 +37,15 @@ pub trait Transport {
     ///
     /// # Errors
     ///
-    /// If the connection broke or was closed by the upstream.
+    /// If the connection broke or was closed by the upstream, or if `max` is 0.
     fn read(&mut self, max: u32) -> Result<Vec<u8>, IoError>;
 
     /// Read exactly `count` bytes, at most 1 MiB.
     ///
     /// # Errors
     ///
-    /// If the connection broke, or was closed before that many bytes had come.
+    /// If the connection broke, or was closed before that many bytes had come, or if `count` is
+    /// more.
     fn read_exact(&mut self, count: u32) -> Result<Vec<u8>, IoError>;
 }
 
@@ -80,13 +81,13 @@ impl<'c> Connection<'c> {
         self.transport.write(bytes)
     }
 
-    /// Read at least one byte and at most `max`. Waits until there is one.
+    /// Read at least one byte and at most `max`, and at most 64 KiB. Waits until there is one.
     ///
     /// # Errors
     ///
-    /// If the connection broke or was closed by the upstream.
+    /// If the connection broke or was closed by the upstream, or if `max` is 0.
     pub fn read(&mut self, max: u32) -> Result<Vec<u8>, IoError> {
-        if self.unread.is_empty() {
+        if self.unread.is_empty() || max == 0 {
             return self.transport.read(max);
         }
         let count = self.unread.len().min(max as usize);

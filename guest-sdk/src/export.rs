@@ -105,6 +105,14 @@ pub fn union(hooks: [Option<Hooks>; 9]) -> Hooks {
         .fold(Hooks::empty(), |all, hook| all | hook)
 }
 
+/// Refuses, while compiling, a hook that stands on one of the two types and counts on the other:
+/// the host would never hear of it.
+pub const fn refuse_misplaced(here: Option<Hooks>, there: Option<Hooks>, why: &str) {
+    if there.is_some() && here.is_none() {
+        panic!("{}", why);
+    }
+}
+
 /// The inherent items of [`Has`] for one hook.
 macro_rules! hook {
     ($hook:ident, $flag:ident, $method:ident, $this:ty, ($($argument:ident: $type:ty),*), $result:ty) => {
@@ -135,15 +143,127 @@ hook!(Probe, PROBE, probe, &T, (c: &mut Connection<'_>, idle_ms: u64), Result<()
 /// Finds out which hooks the type and its session type implement, so that there is no list to
 /// keep in step with them; takes name and version from the package. The type must not be
 /// generic.
+///
+/// A hook that is implemented for the wrong one of the two types does not compile:
+///
+/// ```compile_fail
+/// use leaseway_sdk::*;
+///
+/// struct Mine;
+/// struct Session;
+/// impl Plugin for Mine {
+///     type Config = NoConfig;
+///     type Session = Session;
+///     fn configure(_: NoConfig) -> Result<Self, String> { Ok(Mine) }
+///     fn session(&self, _: &SessionInfo) -> Session { Session }
+/// }
+/// // error: `OnEof` is a hook of the session: implement it for `Plugin::Session`
+/// impl OnEof for Mine {
+///     fn on_eof(&mut self, _: Side) -> Steps { Steps::new() }
+/// }
+/// export!(Mine);
+/// # fn main() {}
+/// ```
+///
+/// ```compile_fail
+/// # use leaseway_sdk::*;
+/// # struct Mine;
+/// # struct Session;
+/// # impl Plugin for Mine {
+/// #     type Config = NoConfig;
+/// #     type Session = Session;
+/// #     fn configure(_: NoConfig) -> Result<Self, String> { Ok(Mine) }
+/// #     fn session(&self, _: &SessionInfo) -> Session { Session }
+/// # }
+/// // error: `Probe` is a hook of the plugin: implement it for the type in `export!`
+/// impl Probe for Session {
+///     fn probe(&self, _: &mut Connection<'_>, _: u64) -> Result<(), String> { Ok(()) }
+/// }
+/// # export!(Mine);
+/// # fn main() {}
+/// ```
+///
+/// On the right ones it does:
+///
+/// ```
+/// # use leaseway_sdk::*;
+/// # struct Mine;
+/// # struct Session;
+/// # impl Plugin for Mine {
+/// #     type Config = NoConfig;
+/// #     type Session = Session;
+/// #     fn configure(_: NoConfig) -> Result<Self, String> { Ok(Mine) }
+/// #     fn session(&self, _: &SessionInfo) -> Session { Session }
+/// # }
+/// impl OnEof for Session {
+///     fn on_eof(&mut self, _: Side) -> Steps { Steps::new() }
+/// }
+/// impl Probe for Mine {
+///     fn probe(&self, _: &mut Connection<'_>, _: u64) -> Result<(), String> { Ok(()) }
+/// }
+/// # export!(Mine);
+/// # fn main() {
+/// let hooks = leaseway_sdk::testing::describe::<Mine>().hooks;
+/// assert_eq!(hooks, Hooks::ON_EOF | Hooks::PROBE);
+/// # }
+/// ```
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
         const _: () = {
-            use $crate::export::{Exported, Fallback as _, Has};
+            use $crate::export::{Exported, Fallback as _, Has, refuse_misplaced};
 
             type OfPlugin = Has<$plugin>;
             type Session = <$plugin as $crate::Plugin>::Session;
             type OfSession = Has<Session>;
+
+            const _: () = {
+                refuse_misplaced(
+                    OfSession::CHOOSE_UPSTREAM,
+                    OfPlugin::CHOOSE_UPSTREAM,
+                    "`ChooseUpstream` is a hook of the session: implement it for `Plugin::Session`",
+                );
+                refuse_misplaced(
+                    OfSession::ON_LEASED,
+                    OfPlugin::ON_LEASED,
+                    "`OnLeased` is a hook of the session: implement it for `Plugin::Session`",
+                );
+                refuse_misplaced(
+                    OfSession::ON_LEASE_FAILED,
+                    OfPlugin::ON_LEASE_FAILED,
+                    "`OnLeaseFailed` is a hook of the session: implement it for `Plugin::Session`",
+                );
+                refuse_misplaced(
+                    OfSession::ON_DATA,
+                    OfPlugin::ON_DATA,
+                    "`OnData` is a hook of the session: implement it for `Plugin::Session`",
+                );
+                refuse_misplaced(
+                    OfSession::ON_EOF,
+                    OfPlugin::ON_EOF,
+                    "`OnEof` is a hook of the session: implement it for `Plugin::Session`",
+                );
+                refuse_misplaced(
+                    OfSession::POOL_RETURN,
+                    OfPlugin::POOL_RETURN,
+                    "`PoolReturn` is a hook of the session: implement it for `Plugin::Session`",
+                );
+                refuse_misplaced(
+                    OfPlugin::CONNECT,
+                    OfSession::CONNECT,
+                    "`Connect` is a hook of the plugin: implement it for the type in `export!`",
+                );
+                refuse_misplaced(
+                    OfPlugin::RESET,
+                    OfSession::RESET,
+                    "`Reset` is a hook of the plugin: implement it for the type in `export!`",
+                );
+                refuse_misplaced(
+                    OfPlugin::PROBE,
+                    OfSession::PROBE,
+                    "`Probe` is a hook of the plugin: implement it for the type in `export!`",
+                );
+            };
 
             impl Exported for $plugin {
                 const PACKAGE: &'static str = ::core::env!("CARGO_PKG_NAME");
@@ -219,4 +339,24 @@ macro_rules! export {
     $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EOF: Option<Hooks> = Some(Hooks::ON_EOF);
+
+    #[test]
+    #[should_panic(expected = "implement it for `Plugin::Session`")]
+    fn a_hook_on_the_wrong_type_is_refused_with_what_to_do() {
+        refuse_misplaced(None, EOF, "implement it for `Plugin::Session`");
+    }
+
+    #[test]
+    fn a_hook_on_the_right_type_or_on_both_is_not() {
+        refuse_misplaced(EOF, None, "");
+        refuse_misplaced(EOF, EOF, "");
+        refuse_misplaced(None, None, "");
+    }
 }

@@ -69,7 +69,8 @@ pub trait OnLeased {
 /// Say sorry in the protocol's own words. On the session type.
 pub trait OnLeaseFailed {
     /// No connection, or no longer one; there is no lease now. If nothing is returned, the
-    /// session ends, as it does without this hook.
+    /// session ends, as it does without this hook. Not called where a `forward` of the upstream's
+    /// side is unfinished: nothing could follow half of what was promised to the client.
     fn on_lease_failed(&mut self, why: &LeaseError) -> Steps;
 }
 
@@ -93,7 +94,10 @@ pub trait OnEof {
 /// **Decide whether the connection may go back to the pool.** On the session type. Without it a
 /// connection that the session still holds at its end is closed.
 pub trait PoolReturn {
-    /// The session ends with a connection leased that no step has released.
+    /// The session ends with a connection leased that no step has released. Not called where the
+    /// host closes the connection in any case: it is in doubt (bytes owed, unread or unwritten, a
+    /// half-close that was passed on), or there is no [`EndReason`](crate::EndReason) for how the
+    /// session ended.
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Disposition;
 }
 

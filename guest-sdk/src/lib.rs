@@ -4,9 +4,10 @@
 //! tells it what differs from protocol to protocol: when a lease may start, where it may go,
 //! and whether what comes back is fit for the next borrower.
 //!
-//! A plugin is a `pub` type that implements [`Plugin`], a session type, one trait for each hook that
-//! it wants, and one line, [`export!`]. A hook whose trait is not implemented is never called:
-//! the host does that work itself, natively.
+//! A plugin is a type that implements [`Plugin`], a session type, one trait for each hook that it
+//! wants, and one line, [`export!`]. (The type is `pub` where tests outside of its crate are to name
+//! it.) A hook whose trait is not implemented is never called: the host does that work itself,
+//! natively.
 //!
 //! | trait | on the type of | asks |
 //! | --- | --- | --- |
@@ -48,9 +49,27 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it with `cargo build --release --target wasm32-wasip1`, as a library of
-//! `crate-type = ["cdylib", "rlib"]`, and name the `.wasm` file in the relay's config. Test it
-//! natively, without any wasm, with the [`testing`] module.
+//! This crate is not on crates.io: depend on it by the path of a checkout of Leaseway, or by its
+//! git address (`git = "..."`, with the `rev` of the relay that you run). What an author's
+//! `Cargo.toml` needs:
+//!
+//! ```toml
+//! [package]
+//! name = "leaseway-plugin-ping" # `ping`, to operators
+//! version = "0.1.0"
+//! edition = "2024"
+//!
+//! [lib]
+//! crate-type = ["cdylib", "rlib"] # the module, and what tests link
+//!
+//! [dependencies]
+//! leaseway-sdk = { path = "../leaseway/guest-sdk" }
+//! ```
+//!
+//! Build it with `cargo build --release --target wasm32-wasip1`, and name
+//! `target/wasm32-wasip1/release/leaseway_plugin_ping.wasm` in the relay's config. Test it
+//! natively, without any wasm, with the [`testing`] module. What the host does with each step is
+//! specified in `guest-sdk/wit/leaseway.wit`.
 
 #![deny(unsafe_code)]
 

@@ -25,6 +25,12 @@ impl Probe for Told {
         self.0(c)
     }
 }
+impl Connect for Told {
+    fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
+        self.0(c)?;
+        Ok(target.secret.clone())
+    }
+}
 export!(Told);
 
 fn run(script: ScriptedConnection, conversation: Conversation) -> Result<(), String> {
@@ -32,9 +38,10 @@ fn run(script: ScriptedConnection, conversation: Conversation) -> Result<(), Str
 }
 
 #[test]
-fn the_name_can_be_set_and_one_hook_is_found() {
+fn the_name_can_be_set_and_the_hooks_are_found() {
     let info = testing::describe::<Told>();
-    assert_eq!((info.name.as_str(), info.hooks), ("told", Hooks::PROBE));
+    let hooks = Hooks::CONNECT | Hooks::PROBE;
+    assert_eq!((info.name.as_str(), info.hooks), ("told", hooks));
 }
 
 #[test]
@@ -71,6 +78,43 @@ fn bytes_left_unread_fail_it_too() {
         Ok(c.read_exact(1).map(drop)?)
     });
     assert!(why.unwrap_err().contains("left unread"));
+}
+
+#[test]
+fn what_connect_leaves_unread_is_for_the_first_session() {
+    let told = Told(|c| Ok(c.read_exact(1).map(drop)?));
+    let script = ScriptedConnection::new().reply(b"ab");
+    let target = Target::default().secret(*b"tag");
+    assert_eq!(
+        testing::connect(&told, script, &target),
+        Ok(b"tag".to_vec())
+    );
+}
+
+#[test]
+fn a_tag_has_a_limit() {
+    let told = Told(|_| Ok(()));
+    let target = Target::default().secret(vec![0; (64 << 10) + 1]);
+    let why = testing::connect(&told, ScriptedConnection::new(), &target);
+    assert!(why.unwrap_err().contains("a tag of 65537 bytes"));
+}
+
+#[test]
+fn reads_have_limits() {
+    let of_none = run(ScriptedConnection::new().reply(b"a"), |c| {
+        Ok(c.read(0).map(drop)?)
+    });
+    assert_eq!(of_none, Err("read of 0 bytes".into()));
+    let of_too_much = run(ScriptedConnection::new(), |c| {
+        Ok(c.read_exact((1 << 20) + 1).map(drop)?)
+    });
+    assert!(of_too_much.unwrap_err().contains("at most 1048576"));
+    let script = ScriptedConnection::new().reply(&[b'x'; 70_000]);
+    let at_once = run(script, |c| {
+        assert_eq!(c.read(u32::MAX)?.len(), 64 << 10);
+        Ok(c.read_exact(70_000 - (64 << 10)).map(drop)?)
+    });
+    assert_eq!(at_once, Ok(()));
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl OnData for Puppet {
 }
 impl PoolReturn for Puppet {
     fn pool_return(&mut self, _: LeaseOutcome) -> Disposition {
+        self.note("return", b"");
         Disposition::Keep
     }
 }
@@ -124,15 +125,49 @@ fn forward_reaches_past_what_was_shown_and_the_rest_is_shown() {
 }
 
 #[test]
-fn what_is_left_uncovered_is_shown_again_with_more_and_not_before() {
+fn a_plugin_may_take_one_frame_a_call() {
+    let one = || Steps::new().forward(1);
+    let puppet = Puppet::default().choice(lease()).data(one()).data(one());
+    let mut session = puppet.session();
+    session.client(b"abc");
+    assert_eq!(
+        puppet.shown(),
+        [
+            "choose abc",
+            "fresh ",
+            "Client abc",
+            "Client bc",
+            "Client c"
+        ]
+    );
+}
+
+#[test]
+fn what_no_step_covers_is_shown_again_with_more_and_not_before() {
     let puppet = Puppet::default()
         .choice(lease())
-        .data(Steps::new().forward(1));
+        .data(Steps::new().send(Side::Client, "wait"));
     let mut session = puppet.session();
     session.client(b"abc");
     assert_eq!(puppet.shown(), ["choose abc", "fresh ", "Client abc"]);
     session.client(b"d");
-    assert_eq!(puppet.shown(), ["Client bcd"]);
+    assert_eq!(puppet.shown(), ["Client abcd"]);
+}
+
+#[test]
+fn what_waits_for_the_other_side_is_not_shown_for_a_send_to_it() {
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(Steps::new())
+        .data(Steps::new().send(Side::Client, "wait"));
+    let mut session = puppet.session();
+    session.client(b"c");
+    session.upstream(b"u");
+    assert_eq!(session.take_client(), b"wait");
+    assert_eq!(
+        puppet.shown(),
+        ["choose c", "fresh ", "Client c", "Upstream u"]
+    );
 }
 
 #[test]
@@ -278,7 +313,8 @@ fn forward_rest_copies_unseen_and_the_half_close_passes() {
     assert!(session.upstream_saw_eof());
     assert_eq!(puppet.shown(), ["choose abc", "fresh ", "Client abc"]);
     session.timeout();
-    assert!(matches!(ended(&mut session), LeaseEnd::Doubted(_)));
+    assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Close));
+    assert_eq!(puppet.shown(), [] as [&str; 0], "not asked: it is in doubt");
 }
 
 #[test]
@@ -448,8 +484,9 @@ fn without_hooks_the_default_target_is_leased_and_all_is_copied() {
     assert_eq!(session.take_upstream(), b"abc");
     assert_eq!(session.take_client(), b"def");
     session.upstream_eof();
+    assert_eq!(session.end(), None);
     session.client_eof();
-    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+    assert_eq!(session.end(), Some(&SessionEnd::UpstreamClosed));
     let lease = &session.leases()[0];
     assert_eq!(lease.target, Target::new("bare").group("g"));
     assert_eq!(lease.end, LeaseEnd::Returned(Disposition::Close));
@@ -530,4 +567,207 @@ fn a_client_that_ends_while_it_waits_for_a_lease_still_gets_it() {
     assert!(session.is_waiting());
     session.grant();
     assert_eq!(session.take_upstream(), b"ask");
+}
+
+#[test]
+fn a_reply_that_is_cut_ends_the_session_and_no_hook_is_called() {
+    let cut = |lose: fn(&mut ScriptedSession<Puppet>)| {
+        let puppet = Puppet::default()
+            .choice(lease().then(Steps::new().forward(1)))
+            .data(Steps::new().forward(2).discard(2).forward(4))
+            .failed(Steps::new().send(Side::Client, "sorry"));
+        let mut session = puppet.session();
+        session.client(b"a");
+        session.upstream(b"xy");
+        puppet.shown();
+        lose(&mut session);
+        assert_eq!(session.take_client(), b"xy");
+        assert!(matches!(session.end(), Some(SessionEnd::ReplyCut(_))));
+        assert_eq!(ended(&mut session), LeaseEnd::Lost);
+        assert_eq!(puppet.shown(), [] as [&str; 0]);
+    };
+    cut(|session| session.lose("reset by peer"));
+    cut(ScriptedSession::upstream_eof);
+}
+
+#[test]
+fn a_client_that_ends_in_the_middle_of_what_is_forwarded_ends_the_session() {
+    for steps in [Steps::new().forward(5), Steps::new().discard(5)] {
+        let puppet = Puppet::default().choice(lease()).data(steps);
+        let mut session = puppet.session();
+        session.client(b"ab");
+        session.client_eof();
+        assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+        assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Close));
+        assert_eq!(puppet.shown().last().unwrap(), "Client ab", "not asked");
+    }
+}
+
+#[test]
+fn a_drained_session_keeps_its_lease_to_the_end() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(1)))
+        .data(Steps::new().forward(1).release(Disposition::Keep));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.drain();
+    assert_eq!(session.end(), None);
+    session.upstream(b"b");
+    assert_eq!(session.take_client(), b"b");
+    assert_eq!(session.end(), Some(&SessionEnd::Drain));
+    assert_eq!(ended(&mut session), LeaseEnd::Returned(Disposition::Keep));
+}
+
+#[test]
+fn no_lease_is_granted_to_a_drained_session() {
+    let puppet = Puppet::default().choice(lease());
+    let mut session = puppet.session();
+    session.hold_leases();
+    session.client(b"a");
+    session.drain();
+    let end = SessionEnd::LeaseFailed(LeaseError::Draining);
+    assert_eq!(session.end(), Some(&end));
+}
+
+#[test]
+fn what_stands_behind_a_release_of_the_upstreams_program_is_the_clients() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(1)))
+        .data(
+            Steps::new()
+                .forward(1)
+                .release(Disposition::Keep)
+                .discard(2),
+        );
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.upstream(b"u");
+    session.client(b"bcd");
+    assert_eq!(puppet.shown()[3..], ["choose d"]);
+}
+
+#[test]
+fn the_clients_program_goes_on_without_a_lease_behind_what_is_said_about_it() {
+    let puppet = Puppet::default()
+        .choice(
+            lease().then(
+                Steps::new()
+                    .forward(4)
+                    .send(Side::Upstream, "gone")
+                    .send(Side::Client, "behind"),
+            ),
+        )
+        .failed(Steps::new().send(Side::Client, "sorry "));
+    let mut session = puppet.session();
+    session.client(b"ab");
+    session.lose("reset by peer");
+    session.client(b"cdNEW");
+    assert_eq!(session.take_client(), b"sorry behind");
+    assert_eq!(session.take_upstream(), b"ab");
+    assert_eq!(puppet.shown().last().unwrap(), "choose NEW");
+}
+
+#[test]
+fn an_upstream_that_ends_while_it_alone_is_copied_ends_the_session() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(1)))
+        .data(Steps::new().forward_rest());
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.upstream(b"u");
+    session.upstream_eof();
+    assert_eq!(session.end(), Some(&SessionEnd::UpstreamClosed));
+}
+
+#[test]
+fn a_client_with_a_lease_is_not_read_past_max_shown() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(1)))
+        .data(Steps::new())
+        .data(Steps::new().forward(1))
+        .data(Steps::new().forward(4));
+    let mut session = puppet.session().with_max_shown(4);
+    session.client(b"a");
+    session.client(b"bcde");
+    session.client(b"fg");
+    assert_eq!(session.end(), None);
+    session.upstream(b"u");
+    assert_eq!(session.take_upstream(), b"abcde");
+    assert_eq!(
+        puppet.shown()[2..],
+        ["Client bcde", "Upstream u", "Client bcde", "Client fg"]
+    );
+}
+
+#[test]
+fn an_upstream_that_is_not_understood_within_max_shown_ends_the_session() {
+    let puppet = Puppet::default().choice(lease().then(Steps::new().forward(1)));
+    let mut session = puppet.session().with_max_shown(4);
+    session.client(b"a");
+    session.upstream(b"1234");
+    assert_eq!(session.end(), Some(&SessionEnd::MaxShown(4)));
+    assert_eq!(puppet.shown().last().unwrap(), "Upstream 1234", "not asked");
+}
+
+#[test]
+#[should_panic(expected = "16 leases in a row moved no byte")]
+fn leasing_in_circles_panics() {
+    let mut puppet = Puppet::default();
+    for _ in 0..17 {
+        puppet = puppet
+            .choice(lease())
+            .leased(Steps::new().release(Disposition::Keep));
+    }
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "`on-data` returned 4097 steps, at most 4096")]
+fn too_many_steps_panic() {
+    let steps = vec![Step::Discard(0); 4097];
+    let puppet = Puppet::default().choice(lease()).data(steps.into());
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "`on-data` handed 4194305 bytes to the host")]
+fn too_many_bytes_panic() {
+    let steps = Steps::new().send(Side::Client, vec![b'x'; (4 << 20) + 1]);
+    let puppet = Puppet::default().choice(lease()).data(steps);
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "identity has 1025 bytes, at most 1024")]
+fn an_identity_that_is_too_long_panics() {
+    let target = Target::new("x".repeat(1025));
+    let puppet = Puppet::default().choice(Choice::lease(target));
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "secret has 65537 bytes, at most 65536")]
+fn a_secret_that_is_too_long_panics() {
+    let target = Target::default().secret(vec![0; (64 << 10) + 1]);
+    let puppet = Puppet::default().choice(Choice::lease(target));
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "`release` in the middle of a reply")]
+fn a_release_by_the_client_in_mid_reply_panics() {
+    let puppet = Puppet::default()
+        .choice(
+            lease().then(
+                Steps::new()
+                    .forward(1)
+                    .discard(1)
+                    .release(Disposition::Keep),
+            ),
+        )
+        .data(Steps::new().forward(5));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.upstream(b"uv");
+    session.client(b"b");
 }

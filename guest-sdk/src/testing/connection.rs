@@ -5,6 +5,13 @@ use std::collections::VecDeque;
 use crate::export::Exported;
 use crate::{Connection, IoError, Target, Transport};
 
+/// The most that one `read` returns.
+const MAX_READ: u32 = 64 << 10;
+/// The most that one `read_exact` returns.
+const MAX_READ_EXACT: u32 = 1 << 20;
+/// The longest tag.
+const MAX_TAG: usize = 64 << 10;
+
 /// One line of a script.
 enum Line {
     Expect(Vec<u8>),
@@ -98,12 +105,12 @@ impl ScriptedConnection {
         }
     }
 
-    /// Runs a conversation, and judges its end as the host does.
+    /// Runs a conversation.
     fn converse<T>(
-        mut self,
+        &mut self,
         conversation: impl FnOnce(&mut Connection<'_>) -> Result<T, String>,
     ) -> Result<T, String> {
-        let mut connection = Connection::new(&mut self);
+        let mut connection = Connection::new(self);
         let result = conversation(&mut connection)?;
         connection.finish()?;
         self.speak();
@@ -113,12 +120,16 @@ impl ScriptedConnection {
                 bytes.escape_ascii()
             );
         }
+        Ok(result)
+    }
+
+    /// Refuses what the host looks for behind a conversation.
+    fn must_be_silent(self) -> Result<(), String> {
         if self.readable.is_empty() {
-            Ok(result)
-        } else {
-            let unread: Vec<u8> = self.readable.into();
-            Err(format!("bytes left unread: \"{}\"", unread.escape_ascii()))
+            return Ok(());
         }
+        let unread: Vec<u8> = self.readable.into();
+        Err(format!("bytes left unread: \"{}\"", unread.escape_ascii()))
     }
 }
 
@@ -154,6 +165,9 @@ impl Transport for ScriptedConnection {
     }
 
     fn read(&mut self, max: u32) -> Result<Vec<u8>, IoError> {
+        if max == 0 {
+            return Err(IoError::Failed("read of 0 bytes".to_owned()));
+        }
         self.speak();
         if self.readable.is_empty() {
             return Err(self.silence());
@@ -161,12 +175,17 @@ impl Transport for ScriptedConnection {
         let count = self
             .readable
             .len()
-            .min(max as usize)
+            .min(max.min(MAX_READ) as usize)
             .min(self.pieces.unwrap_or(usize::MAX));
         Ok(self.readable.drain(..count).collect())
     }
 
     fn read_exact(&mut self, count: u32) -> Result<Vec<u8>, IoError> {
+        if count > MAX_READ_EXACT {
+            return Err(IoError::Failed(format!(
+                "read-exact of {count} bytes, at most {MAX_READ_EXACT}"
+            )));
+        }
         self.speak();
         let count = count as usize;
         if self.readable.len() < count {
@@ -176,41 +195,51 @@ impl Transport for ScriptedConnection {
     }
 }
 
-/// Lets the plugin shake hands with this upstream; returns the tag.
+/// Lets the plugin shake hands with this upstream; returns the tag. What it leaves unread is for
+/// the first session that leases the connection.
 ///
 /// # Errors
 ///
-/// What a waiting session would get as `handshake-failed`. Bytes left unread are an error too.
+/// What a waiting session would get as `handshake-failed`.
 pub fn connect<P: Exported>(
     plugin: &P,
-    upstream: ScriptedConnection,
+    mut upstream: ScriptedConnection,
     target: &Target,
 ) -> Result<Vec<u8>, String> {
-    upstream.converse(|c| P::connect(plugin, c, target))
+    let tag = upstream.converse(|c| P::connect(plugin, c, target))?;
+    if tag.len() > MAX_TAG {
+        let length = tag.len();
+        return Err(format!(
+            "connect returned a tag of {length} bytes, at most {MAX_TAG}"
+        ));
+    }
+    Ok(tag)
 }
 
 /// Lets the plugin make this connection as good as new.
 ///
 /// # Errors
 ///
-/// Why the host would close it.
+/// Why the host would close it. Bytes left unread are an error too.
 pub fn reset<P: Exported>(
     plugin: &P,
-    upstream: ScriptedConnection,
+    mut upstream: ScriptedConnection,
     target: &Target,
 ) -> Result<(), String> {
-    upstream.converse(|c| P::reset(plugin, c, target))
+    upstream.converse(|c| P::reset(plugin, c, target))?;
+    upstream.must_be_silent()
 }
 
 /// Lets the plugin find out whether this connection, idle for so long, is alive.
 ///
 /// # Errors
 ///
-/// Why the host would close it.
+/// Why the host would close it. Bytes left unread are an error too.
 pub fn probe<P: Exported>(
     plugin: &P,
-    upstream: ScriptedConnection,
+    mut upstream: ScriptedConnection,
     idle_ms: u64,
 ) -> Result<(), String> {
-    upstream.converse(|c| P::probe(plugin, c, idle_ms))
+    upstream.converse(|c| P::probe(plugin, c, idle_ms))?;
+    upstream.must_be_silent()
 }

@@ -2,14 +2,16 @@
 //!
 //! [`ScriptedSession`] does with a session's hooks what the host does, by the contract's rules:
 //! a test says what arrives and looks at what left. [`ScriptedConnection`] plays the upstream
-//! for the conversations: [`connect`], [`reset`] and [`probe`]. Steps that the host would refuse
-//! (a release without a lease, say) panic with the reason. [`logged`] collects log lines.
+//! for the conversations: [`connect`], [`reset`] and [`probe`]. What the host would not take from a
+//! plugin (a release without a lease, or five thousand steps at once) panics with the reason. [`logged`] collects log lines.
 //!
 //! This module exists in native builds only. Within an author's crate: `#[cfg(test)]`, or a file
 //! under `tests/`.
 
 mod connection;
+mod hooked;
 mod program;
+mod pump;
 mod record;
 mod relay;
 mod session;

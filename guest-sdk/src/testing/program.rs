@@ -1,149 +1,109 @@
-//! Carrying out steps: the part of [`Relay`] that moves bytes and ends leases.
+//! What each step does, and in what state a lease ends: the part of [`Relay`] that the host has
+//! in `session/steps.rs`. Panics where the contract says "an error".
 
-use super::record::{Lease, LeaseEnd, SessionEnd};
-use super::relay::{Lending, Relay};
-use super::way::Way;
-use crate::{Disposition, Hooks, Side, Step, Target};
+use super::record::{LeaseEnd, SessionEnd};
+use super::relay::{Relay, other};
+use super::way::{Owed, Way};
+use crate::{Disposition, Hooks, Side, Step};
 
 impl Relay {
-    /// Carries out this side's program as far as its bytes go; whether anything was done.
-    pub(super) fn run(&mut self, side: Side) -> bool {
-        let mut ran = false;
-        while self.pending.is_none() && self.end.is_none() && !self.waiting() {
-            let Some(step) = self.way(side).program.pop_front() else {
-                break;
-            };
-            match step {
-                Step::Forward(n) => {
-                    let left = self.forward(side, n);
-                    if left > 0 {
-                        self.way(side).program.push_front(Step::Forward(left));
-                        ran |= left < n;
-                        break;
-                    }
-                }
-                Step::ForwardIdempotent(n) => {
-                    let left = self.forward(side, n);
-                    if left > 0 {
-                        let step = Step::ForwardIdempotent(left);
-                        self.way(side).program.push_front(step);
-                        ran |= left < n;
-                        break;
-                    }
-                }
-                Step::Discard(n) => {
-                    let left = n - self.take(side, n).len() as u64;
-                    if left > 0 {
-                        self.way(side).program.push_front(Step::Discard(left));
-                        ran |= left < n;
-                        break;
-                    }
-                }
-                Step::ForwardRest => {
-                    self.needs_lease("forward-rest");
-                    let way = self.way(side);
-                    assert!(
-                        way.program.is_empty(),
-                        "there are steps behind `forward-rest`"
-                    );
-                    way.plain = true;
-                }
-                Step::Send((Side::Client, bytes)) => self.to_client.extend(bytes),
-                Step::Send((Side::Upstream, bytes)) => {
-                    self.needs_lease("send to the upstream");
-                    self.write_upstream(&bytes);
-                }
-                Step::Lease(target) => self.ask(target),
-                Step::Release(disposition) => {
-                    self.needs_lease("release");
-                    self.give_back(disposition, Some(side));
-                }
-                Step::Close(reason) => {
-                    self.finish(SessionEnd::Plugin(reason));
-                    return true;
+    /// Carries out one step of a side's program, or hands it back if it has to wait.
+    pub(super) fn execute(&mut self, side: Side, step: Step) -> Result<Option<Step>, SessionEnd> {
+        match step {
+            Step::Forward(count) | Step::ForwardIdempotent(count) => {
+                self.needs_lease("`forward`");
+                if count > 0 {
+                    self.way_mut(side).owed = Owed::Forward(count);
                 }
             }
-            ran = true;
-        }
-        let way = self.way(side);
-        if way.plain && way.program.is_empty() && !way.uncovered.is_empty() && self.held() {
-            self.forward(side, u64::MAX);
-            ran = true;
-        }
-        if ran {
-            let other = match side {
-                Side::Client => Side::Upstream,
-                Side::Upstream => Side::Client,
-            };
-            self.way(other).news = true;
-            if !self.held() {
-                // `choose-upstream` goes on with what its answer has left.
-                self.client.news = true;
+            Step::ForwardRest => {
+                self.needs_lease("`forward-rest`");
+                let way = self.way_mut(side);
+                assert!(
+                    way.program.is_empty(),
+                    "there are steps behind `forward-rest`"
+                );
+                way.owed = Owed::Rest;
             }
-        }
-        ran
-    }
-
-    fn needs_lease(&self, step: &str) {
-        assert!(self.held(), "`{step}` without a lease");
-    }
-
-    fn ask(&mut self, target: Target) {
-        assert!(!self.held(), "`lease` while a lease is held");
-        self.leases.push(Lease {
-            target,
-            sent: Vec::new(),
-            received: 0,
-            end: LeaseEnd::Waiting,
-        });
-        match &self.lending {
-            Lending::Grant => self.grant(),
-            Lending::Hold => {}
-            Lending::Fail(why) => {
-                let why = why.clone();
-                self.fail(why);
+            Step::Discard(count) => {
+                if side == Side::Upstream {
+                    self.needs_lease("`discard` of the upstream's bytes");
+                }
+                if count > 0 {
+                    self.way_mut(side).owed = Owed::Discard(count);
+                }
             }
+            Step::Send((to, bytes)) => {
+                if to == Side::Upstream {
+                    self.needs_lease("`send` to the upstream");
+                }
+                // Behind all that is on its way to that side.
+                let ahead = std::mem::take(&mut self.way_mut(other(to)).passing);
+                let own = &mut self.way_mut(to).own;
+                own.extend(ahead);
+                own.extend(bytes);
+            }
+            Step::Lease(target) => {
+                assert!(
+                    !self.held() && !self.waiting(),
+                    "`lease` while a lease is held"
+                );
+                self.ask(target);
+            }
+            Step::Release(disposition) => {
+                self.needs_lease("`release`");
+                if self.unwritten() && disposition != Disposition::Close {
+                    return Ok(Some(Step::Release(disposition)));
+                }
+                self.release(side, disposition);
+            }
+            Step::Close(reason) => return Err(SessionEnd::Plugin(reason)),
         }
+        Ok(None)
     }
 
-    fn take(&mut self, side: Side, n: u64) -> Vec<u8> {
-        let uncovered = &mut self.way(side).uncovered;
-        let count = usize::try_from(n).map_or(uncovered.len(), |n| n.min(uncovered.len()));
-        uncovered.drain(..count).collect()
+    fn needs_lease(&self, what: &str) {
+        assert!(self.held(), "{what} without a lease");
     }
 
-    /// Passes on up to n bytes; how many are still to come.
-    fn forward(&mut self, side: Side, n: u64) -> u64 {
-        self.needs_lease("forward");
-        let bytes = self.take(side, n);
-        match side {
-            Side::Client => self.write_upstream(&bytes),
-            Side::Upstream => self.to_client.extend_from_slice(&bytes),
-        }
-        n - bytes.len() as u64
+    fn unwritten(&self) -> bool {
+        !self.upstream.own.is_empty() || !self.client.passing.is_empty()
     }
 
-    fn write_upstream(&mut self, bytes: &[u8]) {
-        self.to_upstream.extend_from_slice(bytes);
-        self.current().sent.extend_from_slice(bytes);
+    /// The plugin gives the connection back while the session goes on.
+    fn release(&mut self, side: Side, disposition: Disposition) {
+        assert!(
+            side == Side::Upstream || !matches!(self.upstream.owed, Owed::Forward(_)),
+            "`release` in the middle of a reply"
+        );
+        // What stands behind it is the client's to go on with, whoever's it was.
+        let behind = std::mem::take(&mut self.way_mut(side).program);
+        self.give_back(disposition);
+        self.client.program.extend(behind);
     }
 
-    /// Ends the lease, by a step of this side or at the session's end.
-    pub(super) fn give_back(&mut self, disposition: Disposition, by: Option<Side>) {
-        let owed = (by != Some(Side::Client) && self.client.owes())
-            || (by != Some(Side::Upstream) && self.upstream.owes());
-        let doubt = if owed {
-            Some("bytes that a step covered had not come yet")
+    /// Why the connection cannot go to another session as it is, if there is a reason.
+    pub(super) fn doubt(&self) -> Option<&'static str> {
+        if self.upstream.ended {
+            Some("the upstream closed it")
+        } else if self.half_closed {
+            Some("the client's half-close was passed on")
         } else if !self.upstream.uncovered.is_empty() {
             Some("bytes of the upstream were left unread")
-        } else if self.upstream_saw_eof {
-            Some("the client's half-close was passed on")
-        } else if self.upstream.eof {
-            Some("the upstream closed it")
+        } else if self.upstream.covers_more() || self.client.covers_more() {
+            Some("bytes that a step covered had not come yet")
+        } else if self.client.speaks_to_upstream() || self.upstream.speaks_to_upstream() {
+            Some("a `send` to the upstream had to wait")
+        } else if self.unwritten() {
+            Some("not all that was for the upstream had been written")
         } else {
             None
-        };
-        self.current().end = match (disposition, doubt) {
+        }
+    }
+
+    /// Ends the lease.
+    pub(super) fn give_back(&mut self, disposition: Disposition) {
+        let end = match (disposition, self.doubt()) {
             (Disposition::Close, _) => LeaseEnd::Returned(Disposition::Close),
             (_, Some(why)) => LeaseEnd::Doubted(why),
             (Disposition::Reset, None) if !self.has(Hooks::RESET) => {
@@ -151,27 +111,18 @@ impl Relay {
             }
             (kept, None) => LeaseEnd::Returned(kept),
         };
-        if by == Some(Side::Upstream) {
-            let rest = std::mem::take(&mut self.upstream.program);
-            self.drop_client_program();
-            self.drop_upstream();
-            self.upstream.program = rest;
-        } else {
-            self.drop_upstream();
-        }
-        self.client.plain = false;
-        self.client.news = true;
+        self.leave_connection(end);
     }
 
-    /// The lease that the client's program worked for is gone. What it still covered is part of
-    /// messages that nobody can use any more, and must not be taken for the start of new ones.
-    pub(super) fn drop_client_program(&mut self) {
-        self.client.skip = self.client.skip.saturating_add(self.client.owed());
-        self.client.program.clear();
-        self.client.plain = false;
-    }
-
-    pub(super) fn drop_upstream(&mut self) {
-        self.upstream = Way::default();
+    /// Leaves both sides as they are without a connection.
+    pub(super) fn leave_connection(&mut self, end: LeaseEnd) {
+        self.current().end = end;
+        self.half_closed = false;
+        self.client.go_on_without_lease();
+        self.upstream = Way {
+            // Covered, and so the client's.
+            passing: std::mem::take(&mut self.upstream.passing),
+            ..Way::default()
+        };
     }
 }

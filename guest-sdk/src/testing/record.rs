@@ -9,7 +9,7 @@ pub struct Lease {
     pub target: Target,
     /// Everything that went to the upstream.
     pub sent: Vec<u8>,
-    /// How much has come from the upstream.
+    /// How much of what the upstream sent has been read.
     pub received: u64,
     /// What has become of it.
     pub end: LeaseEnd,
@@ -26,10 +26,12 @@ pub enum LeaseEnd {
     Failed(LeaseError),
     /// The connection broke.
     Lost,
-    /// It ended as the plugin said, in a step or in `pool-return`, or was closed for want of the
-    /// hook.
+    /// It ended as the plugin said, in a step or in `pool-return`. Closed as well if the session
+    /// ended and the plugin was not asked: for want of the hook, because the connection was in
+    /// doubt anyway, or because of how the session ended.
     Returned(Disposition),
-    /// The plugin wanted the connection kept, but the host closes it: it is in doubt, and why.
+    /// The plugin released the connection to be kept or reset, but the host closes it: it is in
+    /// doubt, and why.
     Doubted(&'static str),
 }
 
@@ -42,9 +44,14 @@ pub enum SessionEnd {
     ClientClosed,
     /// The client's connection broke.
     ClientError,
+    /// The upstream closed a connection that was copied plainly.
+    UpstreamClosed,
+    /// The upstream was lost in the middle of bytes that a step had promised to the client, and
+    /// how. `on-lease-failed` is not called then.
+    ReplyCut(String),
     /// No connection, and `on-lease-failed` had nothing to say.
     LeaseFailed(LeaseError),
-    /// The plugin still asked for more when it was shown this much.
+    /// The plugin still asked for more when it was shown `max-shown` bytes, which are so many.
     MaxShown(usize),
     /// A time limit passed.
     Timeout,

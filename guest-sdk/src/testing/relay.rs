@@ -1,24 +1,17 @@
-//! What the host does with the steps of one session, by the contract's rules and in memory.
+//! What the host does with one session, in memory.
 //!
-//! A state machine without a plugin: bytes and events go in, [`Relay::next`] says which hook is
-//! to be called, and what the hook answered goes back in. `ScriptedSession` joins it to a
-//! plugin. It panics where the contract says "an error", so that a plugin's test fails there.
+//! The same state machine as the host's engine, with what the host's driver does around it and
+//! without what no plugin sees (replay, sockets that take their time). `host/tests/sdk_agrees`
+//! holds the two against each other. `ScriptedSession` joins this to a plugin; steps that the
+//! host would refuse panic, so that a plugin's test fails there.
 
+use super::hooked::Hooked;
 use super::record::{Lease, LeaseEnd, SessionEnd};
-use super::way::Way;
-use crate::{
-    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Step, Target,
-};
+use super::way::{Owed, Way};
+use crate::{Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target};
 
-/// A hook to call, with what it is to be given.
-pub(super) enum Call {
-    ChooseUpstream(Vec<u8>),
-    OnLeased(Leased),
-    OnLeaseFailed(LeaseError),
-    OnData(Side, Vec<u8>),
-    OnEof(Side),
-    PoolReturn(LeaseOutcome),
-}
+/// The most that the host reads at once, if `max-shown` is not more.
+const BUFFER_SIZE: usize = 16 << 10;
 
 /// What happens to a lease that is asked for.
 pub(super) enum Lending {
@@ -30,23 +23,25 @@ pub(super) enum Lending {
 /// The host's side of one session.
 pub(super) struct Relay {
     hooks: Hooks,
-    default_target: Target,
+    pub(super) default_target: Target,
     speaks_first: Side,
     pub(super) lending: Lending,
     pub(super) max_shown: usize,
     pub(super) tag: Vec<u8>,
     pub(super) to_client: Vec<u8>,
     pub(super) to_upstream: Vec<u8>,
-    pub(super) client_saw_eof: bool,
+    /// The client's half-close has reached an upstream.
     pub(super) upstream_saw_eof: bool,
     pub(super) leases: Vec<Lease>,
     pub(super) end: Option<SessionEnd>,
     pub(super) client: Way,
     pub(super) upstream: Way,
-    /// `choose-upstream` has been called, or the first lease asked for without it.
-    opened: bool,
-    /// A call that goes before everything else.
-    pub(super) pending: Option<Call>,
+    /// A lease has been asked for, and `lending` not been looked at.
+    pub(super) asked: bool,
+    /// The client's half-close has reached the upstream of this lease.
+    pub(super) half_closed: bool,
+    pub(super) barren_leases: u32,
+    pub(super) draining: bool,
 }
 
 impl Relay {
@@ -60,18 +55,26 @@ impl Relay {
             tag: Vec::new(),
             to_client: Vec::new(),
             to_upstream: Vec::new(),
-            client_saw_eof: false,
             upstream_saw_eof: false,
             leases: Vec::new(),
             end: None,
             client: Way::default(),
             upstream: Way::default(),
-            opened: false,
-            pending: None,
+            asked: false,
+            half_closed: false,
+            barren_leases: 0,
+            draining: false,
         }
     }
 
-    pub(super) fn way(&mut self, side: Side) -> &mut Way {
+    pub(super) fn way(&self, side: Side) -> &Way {
+        match side {
+            Side::Client => &self.client,
+            Side::Upstream => &self.upstream,
+        }
+    }
+
+    pub(super) fn way_mut(&mut self, side: Side) -> &mut Way {
         match side {
             Side::Client => &mut self.client,
             Side::Upstream => &mut self.upstream,
@@ -91,7 +94,7 @@ impl Relay {
     }
 
     pub(super) fn waiting(&self) -> bool {
-        self.lease_end() == Some(&LeaseEnd::Waiting)
+        self.end.is_none() && self.lease_end() == Some(&LeaseEnd::Waiting)
     }
 
     pub(super) fn current(&mut self) -> &mut Lease {
@@ -103,32 +106,48 @@ impl Relay {
 
     // What happens.
 
+    /// The session has been accepted.
+    pub(super) fn accept(&mut self, plugin: &mut dyn Hooked) {
+        if self.speaks_first == Side::Upstream || !self.has(Hooks::CHOOSE_UPSTREAM) {
+            let chosen = self.choose(plugin);
+            self.settle_result(chosen, plugin);
+            self.run(plugin);
+        }
+    }
+
     pub(super) fn arrive(&mut self, side: Side, bytes: &[u8]) {
         if self.end.is_some() {
             return;
         }
-        if side == Side::Upstream {
-            assert!(
-                self.held(),
-                "the test lets the upstream send {:?}, but no connection is leased",
-                bytes.escape_ascii().to_string()
-            );
-            self.current().received += bytes.len() as u64;
-        }
-        let way = self.way(side);
-        assert!(!way.eof, "the test lets a side send after its end");
-        let skipped = way.skip.min(bytes.len() as u64);
-        way.skip -= skipped;
-        // At most as many as there are bytes, so it fits.
-        way.uncovered.extend_from_slice(&bytes[skipped as usize..]);
-        way.news = true;
+        assert!(
+            side == Side::Client || self.held(),
+            "the test lets the upstream send \"{}\", but no connection is leased",
+            bytes.escape_ascii()
+        );
+        let way = self.way_mut(side);
+        assert!(!way.sent_all, "the test lets a side send after its end");
+        way.unread.extend(bytes);
     }
 
     pub(super) fn eof(&mut self, side: Side) {
-        self.way(side).eof = true;
+        if self.end.is_some() {
+            return;
+        }
+        assert!(
+            side == Side::Client || self.held(),
+            "no connection is leased that could be closed"
+        );
+        self.way_mut(side).sent_all = true;
     }
 
-    pub(super) fn grant(&mut self) {
+    pub(super) fn client_broke(&mut self, plugin: &mut dyn Hooked) {
+        self.client.ended = true;
+        self.finish(SessionEnd::ClientError, plugin);
+        self.client.own.clear();
+        self.upstream.passing.clear();
+    }
+
+    pub(super) fn grant(&mut self, plugin: &mut dyn Hooked) {
         assert!(self.waiting(), "the session waits for no lease");
         let target = self.current().target.clone();
         let fresh = !self.leases.iter().any(|lease| {
@@ -139,227 +158,191 @@ impl Relay {
             kept && lease.target.identity == target.identity && lease.target.group == target.group
         });
         self.current().end = LeaseEnd::Held;
-        // Without the hook that would look at them, bytes are copied plainly.
-        let plain = !self.has(Hooks::ON_DATA);
-        self.upstream = Way {
-            // Steps behind a `lease` of the upstream's program.
-            program: std::mem::take(&mut self.upstream.program),
-            plain,
-            ..Way::default()
-        };
-        self.client.plain = plain;
-        self.client.news = true;
+        self.client.end_told = false;
+        self.client.shown = 0;
         if self.has(Hooks::ON_LEASED) {
-            self.pending = Some(Call::OnLeased(Leased {
+            let steps = plugin.on_leased(&Leased {
                 tag: self.tag.clone(),
                 fresh,
                 endpoint: target.endpoint.unwrap_or_else(|| "127.0.0.1:1".into()),
                 identity: target.identity,
-            }));
+            });
+            self.client.go_first(steps);
         }
+        self.run(plugin);
     }
 
-    pub(super) fn fail(&mut self, why: LeaseError) {
+    pub(super) fn fail(&mut self, why: LeaseError, plugin: &mut dyn Hooked) {
         assert!(self.waiting(), "the session waits for no lease");
         self.current().end = LeaseEnd::Failed(why.clone());
+        // The steps behind a `lease` are dropped with it.
         self.client.program.clear();
-        self.upstream.program.clear();
-        self.lease_failed(why);
+        let told = self.tell_lease_failed(why, plugin);
+        self.settle_result(told, plugin);
+        self.run(plugin);
     }
 
-    pub(super) fn lose(&mut self, why: LeaseError) {
+    pub(super) fn lose(&mut self, why: &str, plugin: &mut dyn Hooked) {
         assert!(self.held(), "no connection is leased that could be lost");
-        self.current().end = LeaseEnd::Lost;
-        self.drop_client_program();
-        self.drop_upstream();
-        self.lease_failed(why);
+        let told = self.lost(why, plugin);
+        self.settle_result(told, plugin);
+        self.run(plugin);
     }
 
-    fn lease_failed(&mut self, why: LeaseError) {
-        if self.has(Hooks::ON_LEASE_FAILED) {
-            self.pending = Some(Call::OnLeaseFailed(why));
-        } else {
-            self.finish(SessionEnd::LeaseFailed(why));
+    /// The host shuts down: the session ends as soon as it holds no lease.
+    pub(super) fn drain(&mut self, plugin: &mut dyn Hooked) {
+        self.draining = true;
+        if self.waiting() {
+            self.fail(LeaseError::Draining, plugin);
+        } else if !self.held() {
+            self.finish(SessionEnd::Drain, plugin);
         }
     }
 
-    /// Ends the session; a lease that it still holds goes through `pool-return`.
-    pub(super) fn finish(&mut self, end: SessionEnd) {
+    fn settle_result(&mut self, result: Result<(), SessionEnd>, plugin: &mut dyn Hooked) {
+        if let Err(end) = result {
+            self.finish(end, plugin);
+        }
+    }
+
+    /// Ends the session, giving back a connection that it still holds. The first end counts.
+    pub(super) fn finish(&mut self, end: SessionEnd, plugin: &mut dyn Hooked) {
         if self.end.is_some() {
             return;
         }
-        let reason = match &end {
-            SessionEnd::ClientClosed => EndReason::ClientClosed,
-            SessionEnd::ClientError => EndReason::ClientError,
-            SessionEnd::Timeout => EndReason::Timeout,
-            SessionEnd::Drain => EndReason::Drain,
-            SessionEnd::Plugin(_) | SessionEnd::LeaseFailed(_) | SessionEnd::MaxShown(_) => {
-                EndReason::PluginClose
-            }
-        };
-        self.end = Some(end);
-        if !self.held() {
-            return;
-        }
-        if self.has(Hooks::POOL_RETURN) {
-            let lease = self.current();
-            let outcome = LeaseOutcome {
-                reason,
-                sent: lease.sent.len() as u64,
-                received: lease.received,
+        if self.held() {
+            let disposition = match reason(&end) {
+                Some(reason) if self.doubt().is_none() && self.has(Hooks::POOL_RETURN) => {
+                    let lease = self.current();
+                    plugin.pool_return(LeaseOutcome {
+                        reason,
+                        sent: lease.sent.len() as u64,
+                        received: lease.received,
+                    })
+                }
+                _ => Disposition::Close,
             };
-            self.pending = Some(Call::PoolReturn(outcome));
-        } else {
-            self.give_back(Disposition::Close, None);
+            self.give_back(disposition);
         }
-    }
-
-    // What hooks answer.
-
-    pub(super) fn chosen(&mut self, choice: Choice) {
-        match choice {
-            Choice::NeedMore => self.asked_for_more(Side::Client),
-            Choice::Lease(request) => {
-                self.client.program.push_back(Step::Lease(request.target));
-                self.client.program.extend(request.then);
-            }
-            Choice::Answer(steps) => {
-                assert!(
-                    !steps.is_empty(),
-                    "`choose-upstream` answered with no steps"
-                );
-                self.client.program.extend(steps);
-            }
-        }
-    }
-
-    pub(super) fn leased(&mut self, steps: Vec<Step>) {
-        for step in steps.into_iter().rev() {
-            self.client.program.push_front(step);
-        }
-    }
-
-    pub(super) fn lease_failure_answered(&mut self, why: LeaseError, steps: Vec<Step>) {
-        if steps.is_empty() {
-            self.finish(SessionEnd::LeaseFailed(why));
-        }
-        self.client.program.extend(steps);
-    }
-
-    pub(super) fn answered(&mut self, side: Side, steps: Vec<Step>) {
-        if steps.is_empty() {
-            self.asked_for_more(side);
-        }
-        self.way(side).program.extend(steps);
-    }
-
-    pub(super) fn returned(&mut self, disposition: Disposition) {
-        self.give_back(disposition, None);
-    }
-
-    fn asked_for_more(&mut self, side: Side) {
-        let shown = self.way(side).uncovered.len();
-        if shown >= self.max_shown {
-            self.finish(SessionEnd::MaxShown(shown));
-        }
+        self.asked = false;
+        self.client.program.clear();
+        self.client.uncovered.clear();
+        self.client.passing.clear();
+        self.client.owed = Owed::Nothing;
+        self.end = Some(end);
     }
 
     // What follows.
 
-    /// Carries out what can be carried out, up to the next hook to call.
-    pub(super) fn next(&mut self) -> Option<Call> {
+    /// A session that is woken looks first whether it may go on.
+    pub(super) fn wake(&mut self, plugin: &mut dyn Hooked) {
+        if self.draining && !self.held() && !self.waiting() {
+            self.finish(SessionEnd::Drain, plugin);
+        }
+    }
+
+    /// Everything that follows from what has happened, in the order of the host's driver.
+    pub(super) fn settle(&mut self, plugin: &mut dyn Hooked) {
         loop {
-            if let Some(call) = self.pending.take() {
-                return Some(call);
-            }
-            if self.end.is_some() {
-                return None;
-            }
-            if self.run(Side::Client) | self.run(Side::Upstream) {
-                continue;
-            }
-            let call = if self.held() {
-                self.show_leased()
-            } else if self.waiting() {
-                None
-            } else {
-                self.show_unleased()
-            };
-            if call.is_some() {
-                return call;
-            }
-            if self.pending.is_none() && self.end.is_none() && self.at_rest() {
-                return None;
+            let mut moved = self.lend(plugin);
+            moved |= self.flush(Side::Upstream, plugin);
+            moved |= self.flush(Side::Client, plugin);
+            moved |= self.fill(Side::Upstream, plugin);
+            moved |= self.fill(Side::Client, plugin);
+            moved |= self.pass_ends(plugin);
+            if !moved {
+                return;
             }
         }
     }
 
-    /// Nothing more happens unless something arrives.
-    fn at_rest(&self) -> bool {
-        self.waiting()
-            || self.held()
-            || !matches!(self.client.program.front(), Some(Step::Lease(_)))
+    fn lend(&mut self, plugin: &mut dyn Hooked) -> bool {
+        if !std::mem::take(&mut self.asked) {
+            return false;
+        }
+        match &self.lending {
+            _ if self.draining => self.fail(LeaseError::Draining, plugin),
+            Lending::Grant => self.grant(plugin),
+            Lending::Hold => {}
+            Lending::Fail(why) => self.fail(why.clone(), plugin),
+        }
+        true
     }
 
-    fn show_unleased(&mut self) -> Option<Call> {
-        if !self.client.program.is_empty() {
-            if self.client.eof {
-                self.finish(SessionEnd::ClientClosed);
-            }
-            return None;
+    fn flush(&mut self, side: Side, plugin: &mut dyn Hooked) -> bool {
+        if side == Side::Upstream && !self.held() {
+            return false;
         }
-        let choose = self.has(Hooks::CHOOSE_UPSTREAM);
-        let at_accept = !self.opened && (!choose || self.speaks_first == Side::Upstream);
-        let more = self.client.news && !self.client.uncovered.is_empty();
-        if at_accept || more {
-            self.opened = true;
-            self.client.news = false;
-            if choose {
-                return Some(Call::ChooseUpstream(self.client.uncovered.clone()));
-            }
-            let lease = Step::Lease(self.default_target.clone());
-            self.client.program.push_back(lease);
-        } else if self.client.eof {
-            self.finish(SessionEnd::ClientClosed);
+        let mut bytes = std::mem::take(&mut self.way_mut(side).own);
+        bytes.append(&mut self.way_mut(other(side)).passing);
+        if bytes.is_empty() {
+            return false;
         }
-        None
+        match side {
+            Side::Client => self.to_client.extend(bytes),
+            Side::Upstream => {
+                self.current().sent.extend_from_slice(&bytes);
+                self.to_upstream.extend(bytes);
+            }
+        }
+        self.run(plugin);
+        true
     }
 
-    fn show_leased(&mut self) -> Option<Call> {
-        // While the upstream's side has steps left, nothing of the client's is shown.
-        let reply_under_way = !self.upstream.program.is_empty();
-        for side in [Side::Client, Side::Upstream] {
-            if side == Side::Client && reply_under_way {
-                continue;
-            }
-            let way = self.way(side);
-            if way.news && !way.uncovered.is_empty() && way.program.is_empty() && !way.plain {
-                way.news = false;
-                return Some(Call::OnData(side, way.uncovered.clone()));
-            }
+    fn fill(&mut self, side: Side, plugin: &mut dyn Hooked) -> bool {
+        if !self.wants_read(side) {
+            return false;
         }
-        if self.upstream.eof && !self.upstream.eof_done {
-            self.upstream.eof_done = true;
-            if self.upstream.plain {
-                self.client_saw_eof = true;
-            } else {
-                self.lose(LeaseError::Lost("the upstream closed it".into()));
-                return None;
-            }
+        let most = self.max_shown.max(BUFFER_SIZE);
+        let way = self.way_mut(side);
+        let count = way.unread.len().min(most - way.uncovered.len());
+        if count == 0 && !way.sent_all {
+            return false;
         }
-        if self.client.eof && !self.client.eof_done && !reply_under_way {
-            self.client.eof_done = true;
-            if self.client.plain && self.client.program.is_empty() {
-                self.upstream_saw_eof = true;
-            } else if self.has(Hooks::ON_EOF) {
-                return Some(Call::OnEof(Side::Client));
-            } else {
-                self.finish(SessionEnd::ClientClosed);
-            }
+        way.ended = count == 0;
+        way.uncovered.extend(way.unread.drain(..count));
+        if side == Side::Upstream && count > 0 {
+            self.current().received += count as u64;
+            self.barren_leases = 0;
         }
-        if self.client_saw_eof && self.client.eof {
-            self.finish(SessionEnd::ClientClosed);
+        self.run(plugin);
+        true
+    }
+
+    fn pass_ends(&mut self, plugin: &mut dyn Hooked) -> bool {
+        if self.upstream_end_is_loss() {
+            self.lose("the upstream closed the connection", plugin);
+            return true;
         }
-        None
+        if !self.passes_half_close() {
+            return false;
+        }
+        self.half_closed = true;
+        self.upstream_saw_eof = true;
+        self.run(plugin);
+        true
+    }
+}
+
+/// The other side.
+pub(super) fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Upstream,
+        Side::Upstream => Side::Client,
+    }
+}
+
+/// The reason as `pool-return` hears it; none when the plugin is not asked any more.
+fn reason(end: &SessionEnd) -> Option<EndReason> {
+    match end {
+        SessionEnd::ClientClosed => Some(EndReason::ClientClosed),
+        SessionEnd::ClientError => Some(EndReason::ClientError),
+        SessionEnd::Plugin(_) => Some(EndReason::PluginClose),
+        SessionEnd::Timeout => Some(EndReason::Timeout),
+        SessionEnd::Drain => Some(EndReason::Drain),
+        SessionEnd::UpstreamClosed
+        | SessionEnd::ReplyCut(_)
+        | SessionEnd::LeaseFailed(_)
+        | SessionEnd::MaxShown(_) => None,
     }
 }

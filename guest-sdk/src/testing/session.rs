@@ -1,19 +1,17 @@
 //! A plugin's session, driven by a test as the host would drive it.
 
 use super::configure;
+use super::hooked::{Hooked, Hooks};
 use super::record::{Lease, SessionEnd};
-use super::relay::{Call, Lending, Relay};
+use super::relay::{Lending, Relay};
 use crate::export::Exported;
 use crate::{LeaseError, SessionInfo, Side};
-
-/// How many calls one event may lead to before the plugin is taken to be going in circles.
-const MAX_CALLS: u32 = 100_000;
 
 /// One session of the plugin `P`, with a client and an upstream that the test plays.
 ///
 /// Leases are granted at once, unless the test says otherwise; the first of an identity is fresh,
 /// and later ones are not if an earlier one was kept. The session is accepted at the first thing
-/// that the test lets happen, or looks at.
+/// that the test lets happen, or looks at. Both sides take whatever is written to them at once.
 ///
 /// ```
 /// use leaseway_sdk::testing::ScriptedSession;
@@ -148,27 +146,32 @@ impl<P: Exported> ScriptedSession<P> {
 
     /// The client closes its side, and still reads.
     pub fn client_eof(&mut self) {
-        self.after(|relay| relay.eof(Side::Client));
+        self.after(|relay, _| relay.eof(Side::Client));
     }
 
     /// The upstream closes the leased connection.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
     pub fn upstream_eof(&mut self) {
-        self.after(|relay| relay.eof(Side::Upstream));
+        self.after(|relay, _| relay.eof(Side::Upstream));
     }
 
     /// The client's connection breaks.
     pub fn client_error(&mut self) {
-        self.after(|relay| relay.finish(SessionEnd::ClientError));
+        self.after(Relay::client_broke);
     }
 
     /// A time limit of the session passes.
     pub fn timeout(&mut self) {
-        self.after(|relay| relay.finish(SessionEnd::Timeout));
+        self.after(|relay, plugin| relay.finish(SessionEnd::Timeout, plugin));
     }
 
-    /// The host shuts down.
+    /// The host shuts down: no lease is granted any more, and the session ends as soon as it
+    /// holds none.
     pub fn drain(&mut self) {
-        self.after(|relay| relay.finish(SessionEnd::Drain));
+        self.after(Relay::drain);
     }
 
     /// The lease that the session waits for is there.
@@ -186,7 +189,7 @@ impl<P: Exported> ScriptedSession<P> {
     ///
     /// If it waits for none.
     pub fn fail(&mut self, why: LeaseError) {
-        self.after(|relay| relay.fail(why));
+        self.after(|relay, plugin| relay.fail(why, plugin));
     }
 
     /// The leased connection breaks, and what was sent cannot be replayed.
@@ -195,7 +198,7 @@ impl<P: Exported> ScriptedSession<P> {
     ///
     /// If there is none.
     pub fn lose(&mut self, why: &str) {
-        self.after(|relay| relay.lose(LeaseError::Lost(why.to_owned())));
+        self.after(|relay, plugin| relay.lose(why, plugin));
     }
 
     // What came of it.
@@ -249,53 +252,30 @@ impl<P: Exported> ScriptedSession<P> {
     }
 
     fn accept(&mut self) {
-        if !self.accepted {
-            self.accepted = true;
-            self.settle();
+        if !std::mem::replace(&mut self.accepted, true) {
+            self.happen(Relay::accept);
         }
     }
 
     fn arrive(&mut self, side: Side, bytes: &[u8]) {
         for piece in bytes.chunks(self.pieces) {
-            self.after(|relay| relay.arrive(side, piece));
+            self.after(|relay, _| relay.arrive(side, piece));
         }
     }
 
-    fn after(&mut self, event: impl FnOnce(&mut Relay)) {
+    fn after(&mut self, event: impl FnOnce(&mut Relay, &mut dyn Hooked)) {
         self.accept();
-        event(&mut self.relay);
-        self.settle();
+        self.happen(event);
     }
 
-    /// Calls hooks until nothing follows from what has happened.
-    fn settle(&mut self) {
-        let session = &mut self.session;
-        for _ in 0..MAX_CALLS {
-            let Some(call) = self.relay.next() else {
-                return;
-            };
-            match call {
-                Call::ChooseUpstream(bytes) => {
-                    self.relay.chosen(P::choose_upstream(session, &bytes));
-                }
-                Call::OnLeased(lease) => self.relay.leased(P::on_leased(session, &lease).into()),
-                Call::OnLeaseFailed(why) => {
-                    let steps = P::on_lease_failed(session, &why).into();
-                    self.relay.lease_failure_answered(why, steps);
-                }
-                Call::OnData(origin, data) => {
-                    let steps = P::on_data(session, origin, &data).into();
-                    self.relay.answered(origin, steps);
-                }
-                Call::OnEof(origin) => {
-                    let steps = P::on_eof(session, origin).into();
-                    self.relay.answered(origin, steps);
-                }
-                Call::PoolReturn(outcome) => {
-                    self.relay.returned(P::pool_return(session, outcome));
-                }
-            }
-        }
-        panic!("the plugin goes in circles: {MAX_CALLS} calls of its hooks for one event");
+    /// Lets something happen, and all that follows from it.
+    fn happen(&mut self, event: impl FnOnce(&mut Relay, &mut dyn Hooked)) {
+        let mut plugin = Hooks::<P> {
+            session: &mut self.session,
+            max_shown: self.relay.max_shown,
+        };
+        self.relay.wake(&mut plugin);
+        event(&mut self.relay, &mut plugin);
+        self.relay.settle(&mut plugin);
     }
 }

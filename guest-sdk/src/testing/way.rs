@@ -1,42 +1,120 @@
-//! One direction of a scripted session: bytes that came, and steps that wait for more.
+//! One side of a scripted session: what it sent, what its program covers of that, and what waits
+//! to be written to it.
 
 use std::collections::VecDeque;
 
-use crate::Step;
+use crate::{Side, Step};
 
-/// One direction: the bytes that come from one side, and its program.
-#[derive(Default)]
+/// What a step has promised about bytes that have not all arrived yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Owed {
+    /// Nothing: bytes are shown.
+    #[default]
+    Nothing,
+    /// So many more pass on unseen.
+    Forward(u64),
+    /// So many more are swallowed.
+    Discard(u64),
+    /// All pass on until the lease ends.
+    Rest,
+}
+
+/// One side.
+#[derive(Debug, Default)]
 pub(super) struct Way {
-    /// Arrived, and not covered by any step.
+    /// Sent, and not read by the host yet.
+    pub(super) unread: VecDeque<u8>,
+    /// The test has said that nothing comes behind `unread`.
+    pub(super) sent_all: bool,
+    /// Read, and to be written to the other side.
+    pub(super) passing: Vec<u8>,
+    /// Read, and not covered by any step.
     pub(super) uncovered: Vec<u8>,
+    /// The next so many bytes were to be forwarded on a lease that is gone: they are swallowed,
+    /// ahead of whatever the program says.
+    pub(super) skip: u64,
+    pub(super) owed: Owed,
     /// Steps that have not been carried out.
     pub(super) program: VecDeque<Step>,
-    /// There is something that the hook has not been shown.
-    pub(super) news: bool,
-    /// Copied without being shown, once the program is through.
-    pub(super) plain: bool,
-    /// No more will come.
-    pub(super) eof: bool,
-    /// The end has been passed on, or `on-eof` has been called.
-    pub(super) eof_done: bool,
-    /// Bytes that were promised to a lease which ended before they came: swallowed on arrival.
-    pub(super) skip: u64,
+    /// The plugin's own bytes to this side, and those that went ahead of them.
+    pub(super) own: Vec<u8>,
+    /// The host has read the end.
+    pub(super) ended: bool,
+    /// `on-eof` has been called during this lease.
+    pub(super) end_told: bool,
+    /// How many uncovered bytes the plugin was last shown, and did not cover.
+    pub(super) shown: usize,
 }
 
 impl Way {
-    /// Whether steps that are left would cover bytes.
-    pub(super) fn owes(&self) -> bool {
-        self.owed() > 0
+    /// Puts steps in front of the program.
+    pub(super) fn go_first(&mut self, steps: Vec<Step>) {
+        for step in steps.into_iter().rev() {
+            self.program.push_front(step);
+        }
     }
 
-    pub(super) fn owed(&self) -> u64 {
-        self.program
-            .iter()
-            .map_while(|step| match step {
-                Step::Forward(n) | Step::ForwardIdempotent(n) | Step::Discard(n) => Some(*n),
-                Step::Send(_) => Some(0),
-                _ => None,
-            })
-            .fold(0, u64::saturating_add)
+    /// Lets so many uncovered bytes pass.
+    pub(super) fn pass(&mut self, count: usize) {
+        self.passing.extend(self.uncovered.drain(..count));
     }
+
+    /// Whether steps that wait are to pass bytes on.
+    pub(super) fn will_forward(&self) -> bool {
+        let forwards = |step: &Step| matches!(step, Step::Forward(_) | Step::ForwardIdempotent(_));
+        matches!(self.owed, Owed::Forward(_)) || self.program.iter().any(forwards)
+    }
+
+    /// Whether the program covers bytes that have not come, or will.
+    pub(super) fn covers_more(&self) -> bool {
+        let discards = |step: &Step| matches!(step, Step::Discard(_));
+        self.will_forward()
+            || matches!(self.owed, Owed::Discard(_))
+            || self.program.iter().any(discards)
+    }
+
+    /// Whether the program has more to say to the upstream.
+    pub(super) fn speaks_to_upstream(&self) -> bool {
+        let speaks = |step: &Step| matches!(step, Step::Send((Side::Upstream, _)));
+        self.program.iter().any(speaks)
+    }
+
+    /// Swallows what is to be skipped, as far as it is here.
+    pub(super) fn do_skip(&mut self) {
+        let now = up_to(self.skip, self.uncovered.len());
+        self.uncovered.drain(..now);
+        self.skip -= now as u64;
+    }
+
+    /// What is left of the client's program once its lease is gone: steps that need one are left
+    /// out, and bytes that were to be forwarded have nowhere to go, but keep their place in the
+    /// stream.
+    pub(super) fn go_on_without_lease(&mut self) {
+        if let Owed::Forward(left) | Owed::Discard(left) = self.owed {
+            self.skip = self.skip.saturating_add(left);
+        }
+        self.owed = Owed::Nothing;
+        let program = std::mem::take(&mut self.program);
+        self.program = program.into_iter().filter_map(without_lease).collect();
+        while let Some(Step::Discard(count)) = self.program.front() {
+            self.skip = self.skip.saturating_add(*count);
+            self.program.pop_front();
+        }
+        self.passing.clear();
+        self.shown = 0;
+        self.end_told = false;
+    }
+}
+
+fn without_lease(step: Step) -> Option<Step> {
+    match step {
+        Step::Forward(count) | Step::ForwardIdempotent(count) => Some(Step::Discard(count)),
+        Step::ForwardRest | Step::Release(_) | Step::Send((Side::Upstream, _)) => None,
+        other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
+    }
+}
+
+/// `left`, but at most as many as there are.
+pub(super) fn up_to(left: u64, there: usize) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX).min(there)
 }

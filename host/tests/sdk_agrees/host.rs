@@ -1,0 +1,448 @@
+//! The host's side: an engine with the dealt plugin, and around it what the driver does, in the
+//! driver's order, with sockets that take everything at once.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use leaseway::contract as host;
+use leaseway::copy::BufferPool;
+use leaseway::plugin::{Fault, SessionHooks};
+use leaseway::session::{End, Engine, EngineLimits, LeaseFacts};
+use leaseway_sdk as sdk;
+
+use super::dealt::{Deal, Dealt};
+use super::{Event, Lease, LeaseEnd, Seen, busy, text};
+
+/// The dealt plugin, in the host's types.
+struct Hooks {
+    has: host::Hooks,
+    dealt: Dealt,
+}
+
+impl SessionHooks for Hooks {
+    fn has(&self) -> host::Hooks {
+        self.has
+    }
+    fn choose_upstream(&mut self, bytes: &[u8]) -> Result<host::Choice, Fault> {
+        Ok(match self.dealt.choose_upstream(bytes) {
+            sdk::Choice::NeedMore => host::Choice::NeedMore,
+            sdk::Choice::Lease(request) => host::Choice::Lease(host::LeaseRequest {
+                target: to_target(request.target),
+                then: to_steps(request.then),
+            }),
+            sdk::Choice::Answer(steps) => host::Choice::Answer(to_steps(steps)),
+        })
+    }
+    fn on_leased(&mut self, lease: &host::Leased) -> Result<Vec<host::Step>, Fault> {
+        let host::Leased {
+            tag,
+            endpoint,
+            identity,
+            ..
+        } = lease;
+        Ok(to_steps(self.dealt.on_leased(tag, endpoint, identity)))
+    }
+    fn on_lease_failed(&mut self, why: &host::LeaseError) -> Result<Vec<host::Step>, Fault> {
+        Ok(to_steps(self.dealt.on_lease_failed(&from_error(why))))
+    }
+    fn on_data(&mut self, origin: host::Side, data: &[u8]) -> Result<Vec<host::Step>, Fault> {
+        Ok(to_steps(self.dealt.on_data(from_side(origin), data)))
+    }
+    fn on_eof(&mut self, origin: host::Side) -> Result<Vec<host::Step>, Fault> {
+        Ok(to_steps(self.dealt.on_eof(from_side(origin))))
+    }
+    fn pool_return(&mut self, outcome: host::LeaseOutcome) -> Result<host::Disposition, Fault> {
+        let outcome = sdk::LeaseOutcome {
+            reason: match outcome.reason {
+                host::EndReason::ClientClosed => sdk::EndReason::ClientClosed,
+                host::EndReason::ClientError => sdk::EndReason::ClientError,
+                host::EndReason::PluginClose => sdk::EndReason::PluginClose,
+                host::EndReason::Timeout => sdk::EndReason::Timeout,
+                host::EndReason::Drain => sdk::EndReason::Drain,
+            },
+            sent: outcome.sent,
+            received: outcome.received,
+        };
+        Ok(to_disposition(self.dealt.pool_return(outcome)))
+    }
+    fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
+        Poll::Pending
+    }
+}
+
+/// What one end sends, and whether that is all.
+#[derive(Default)]
+struct Source {
+    bytes: VecDeque<u8>,
+    ended: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Lending {
+    Grant,
+    Hold,
+    Fail,
+}
+
+/// One session.
+pub(crate) struct Host {
+    engine: Engine,
+    hooks: Hooks,
+    buffers: BufferPool,
+    client: Source,
+    upstream: Source,
+    from_client: usize,
+    from_upstream: usize,
+    lending: Lending,
+    draining: bool,
+    to_client: Vec<u8>,
+    leases: Vec<Lease>,
+}
+
+impl Host {
+    pub(crate) fn new(deal: &Deal, max_shown: usize, upstream_first: bool) -> Self {
+        let has = to_hooks(deal.has);
+        let chooses = has.contains(host::Hooks::CHOOSE_UPSTREAM);
+        let limits = EngineLimits {
+            max_shown,
+            replay_limit: 64 << 10,
+        };
+        let default = (!chooses).then(|| to_target(sdk::Target::new("default")));
+        let mut session = Self {
+            engine: Engine::new(has, limits, default),
+            hooks: Hooks {
+                has,
+                dealt: Dealt::new(deal),
+            },
+            buffers: BufferPool::new(),
+            client: Source::default(),
+            upstream: Source::default(),
+            from_client: 0,
+            from_upstream: 0,
+            lending: Lending::Hold,
+            draining: false,
+            to_client: Vec::new(),
+            leases: Vec::new(),
+        };
+        if upstream_first || !chooses {
+            session.engine.start(&mut session.hooks);
+        }
+        session.settle();
+        session
+    }
+
+    /// How the plugin broke its contract, if that ended the session.
+    pub(crate) fn misuse(&self) -> Option<String> {
+        match self.engine.end() {
+            Some(End::Misuse(what)) => Some(what.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether this can happen to the session as it stands.
+    pub(crate) fn may(&self, event: &Event) -> bool {
+        match event {
+            Event::Client(_) | Event::ClientEof => !self.client.ended,
+            Event::Upstream(_) | Event::UpstreamEof => {
+                self.engine.holds_lease() && !self.upstream.ended
+            }
+            Event::Lose => self.engine.holds_lease(),
+            Event::Grant | Event::Fail => self.waits(),
+            Event::ClientError
+            | Event::GrantLeases
+            | Event::HoldLeases
+            | Event::FailLeases
+            | Event::Timeout
+            | Event::Drain => true,
+        }
+    }
+
+    fn waits(&self) -> bool {
+        self.engine.is_asking()
+    }
+
+    fn leased(&mut self) {
+        self.upstream = Source::default();
+        self.last().end = LeaseEnd::Held;
+        let facts = LeaseFacts {
+            tag: b"tag",
+            // No replay, whatever the pool would say.
+            fresh: true,
+            endpoint: "127.0.0.1:1",
+        };
+        self.engine.leased(facts, &mut self.hooks);
+    }
+
+    fn failed(&mut self, why: host::LeaseError) {
+        self.last().end = LeaseEnd::Failed;
+        self.engine.lease_failed(why, &mut self.hooks);
+    }
+
+    fn last(&mut self) -> &mut Lease {
+        self.leases.last_mut().expect("there has been a lease")
+    }
+
+    /// Everything that can be done, as the driver does it.
+    fn settle(&mut self) {
+        loop {
+            let mut round = self.settle_lease();
+            round |= self.flush(host::Side::Upstream);
+            round |= self.flush(host::Side::Client);
+            round |= self.fill(host::Side::Upstream);
+            round |= self.fill(host::Side::Client);
+            round |= self.shut();
+            if !round {
+                break;
+            }
+        }
+        self.engine.settle(&self.buffers);
+    }
+
+    fn settle_lease(&mut self) -> bool {
+        let mut moved = false;
+        if let Some(giveback) = self.engine.take_giveback() {
+            moved = true;
+            let has_reset = self.hooks.has.contains(host::Hooks::RESET);
+            self.last().end = match (giveback.disposition, giveback.unclean) {
+                (host::Disposition::Close, _) => LeaseEnd::Closed,
+                (_, Some(_)) => LeaseEnd::Doubted,
+                (host::Disposition::Keep, None) => LeaseEnd::Kept,
+                (host::Disposition::Reset, None) if has_reset => LeaseEnd::Reset,
+                (host::Disposition::Reset, None) => LeaseEnd::Closed,
+            };
+        }
+        if let Some((target, fresh)) = self.engine.take_ask() {
+            assert!(!fresh, "nothing can be replayed here");
+            self.leases.push(Lease {
+                identity: target.identity.clone(),
+                sent: String::new(),
+                received: 0,
+                end: LeaseEnd::Waiting,
+            });
+            if self.draining {
+                // As the pool answers then.
+                self.failed(host::LeaseError::Draining);
+                return true;
+            }
+            match self.lending {
+                Lending::Grant => self.leased(),
+                Lending::Hold => return moved,
+                Lending::Fail => self.failed(to_error(busy())),
+            }
+            moved = true;
+        }
+        moved
+    }
+
+    fn flush(&mut self, side: host::Side) -> bool {
+        let mut moved = false;
+        while self.engine.has_output(side) {
+            let (own, passing) = self.engine.output(side);
+            let bytes = [own, passing].concat();
+            match side {
+                host::Side::Client => self.to_client.extend(&bytes),
+                host::Side::Upstream => self.last().sent += &bytes.escape_ascii().to_string(),
+            }
+            self.engine.wrote(side, bytes.len());
+            moved = true;
+        }
+        if moved {
+            self.engine.run(&mut self.hooks);
+        }
+        moved
+    }
+
+    fn fill(&mut self, side: host::Side) -> bool {
+        if !self.engine.wants_read(side) {
+            return false;
+        }
+        let source = match side {
+            host::Side::Client => &mut self.client,
+            host::Side::Upstream => &mut self.upstream,
+        };
+        if source.bytes.is_empty() {
+            if !source.ended {
+                return false;
+            }
+            self.engine.ended(side);
+        } else {
+            let space = self.engine.space(side, &self.buffers);
+            let count = space.len().min(source.bytes.len());
+            for (to, byte) in space.iter_mut().zip(source.bytes.drain(..count)) {
+                *to = byte;
+            }
+            self.engine.filled(side, count);
+            if side == host::Side::Upstream {
+                self.last().received += count as u64;
+            }
+        }
+        self.engine.run(&mut self.hooks);
+        true
+    }
+
+    fn shut(&mut self) -> bool {
+        let mut moved = false;
+        if self.engine.upstream_end_is_loss() {
+            let why = "the upstream closed the connection";
+            self.engine.upstream_lost(why, true, &mut self.hooks);
+            moved = true;
+        }
+        for side in [host::Side::Upstream, host::Side::Client] {
+            if self.engine.wants_shutdown(side) {
+                self.engine.was_shut(side);
+                self.engine.run(&mut self.hooks);
+                moved = true;
+            }
+        }
+        moved
+    }
+}
+
+impl Host {
+    pub(crate) fn happen(&mut self, event: &Event) {
+        if let Some(lending) = lending(event) {
+            // No wake-up comes of that.
+            self.lending = lending;
+            return;
+        }
+        if self.draining {
+            self.engine.drain(&mut self.hooks);
+        }
+        match *event {
+            Event::Client(count) => {
+                let bytes = text(b'a', &mut self.from_client, count);
+                self.client.bytes.extend(bytes);
+            }
+            Event::ClientEof => self.client.ended = true,
+            Event::ClientError => self.engine.client_broke(&mut self.hooks),
+            Event::Upstream(count) => {
+                let bytes = text(b'A', &mut self.from_upstream, count);
+                self.upstream.bytes.extend(bytes);
+            }
+            Event::UpstreamEof => self.upstream.ended = true,
+            Event::Lose => {
+                let why = "reset by peer";
+                self.engine.upstream_lost(why, true, &mut self.hooks);
+            }
+            Event::Grant => self.leased(),
+            Event::Fail => self.failed(to_error(busy())),
+            Event::Timeout => self.engine.expire("idle-timeout", &mut self.hooks),
+            Event::Drain => {
+                self.draining = true;
+                self.engine.drain(&mut self.hooks);
+                if self.waits() {
+                    // As the pool dismisses who stands in line.
+                    self.failed(host::LeaseError::Draining);
+                }
+            }
+            Event::GrantLeases | Event::HoldLeases | Event::FailLeases => {}
+        }
+        self.settle();
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            calls: self.hooks.dealt.calls.clone(),
+            to_client: self.to_client.escape_ascii().to_string(),
+            leases: self.leases.clone(),
+            leased: self.engine.holds_lease(),
+            waiting: self.waits(),
+            end: self.engine.end().map(name),
+        }
+    }
+}
+
+fn lending(event: &Event) -> Option<Lending> {
+    match event {
+        Event::GrantLeases => Some(Lending::Grant),
+        Event::HoldLeases => Some(Lending::Hold),
+        Event::FailLeases => Some(Lending::Fail),
+        _ => None,
+    }
+}
+
+fn name(end: &End) -> String {
+    match end {
+        End::Plugin(why) => format!("plugin-close {why:?}"),
+        End::ShownLimit(limit) => format!("max-shown {limit}"),
+        other => other.name().to_owned(),
+    }
+}
+
+fn from_side(side: host::Side) -> sdk::Side {
+    match side {
+        host::Side::Client => sdk::Side::Client,
+        host::Side::Upstream => sdk::Side::Upstream,
+    }
+}
+
+fn to_side(side: sdk::Side) -> host::Side {
+    match side {
+        sdk::Side::Client => host::Side::Client,
+        sdk::Side::Upstream => host::Side::Upstream,
+    }
+}
+
+fn to_disposition(disposition: sdk::Disposition) -> host::Disposition {
+    match disposition {
+        sdk::Disposition::Keep => host::Disposition::Keep,
+        sdk::Disposition::Reset => host::Disposition::Reset,
+        sdk::Disposition::Close => host::Disposition::Close,
+    }
+}
+
+fn to_target(target: sdk::Target) -> host::Target {
+    host::Target {
+        group: target.group,
+        endpoint: target.endpoint,
+        identity: target.identity,
+        secret: target.secret,
+        affinity: target.affinity,
+    }
+}
+
+fn to_steps(steps: Vec<sdk::Step>) -> Vec<host::Step> {
+    let step = |step| match step {
+        sdk::Step::Forward(count) => host::Step::Forward(count),
+        sdk::Step::ForwardIdempotent(count) => host::Step::ForwardIdempotent(count),
+        sdk::Step::ForwardRest => host::Step::ForwardRest,
+        sdk::Step::Discard(count) => host::Step::Discard(count),
+        sdk::Step::Send((to, bytes)) => host::Step::Send((to_side(to), bytes)),
+        sdk::Step::Lease(target) => host::Step::Lease(to_target(target)),
+        sdk::Step::Release(disposition) => host::Step::Release(to_disposition(disposition)),
+        sdk::Step::Close(why) => host::Step::Close(why),
+    };
+    steps.into_iter().map(step).collect()
+}
+
+fn to_hooks(hooks: sdk::Hooks) -> host::Hooks {
+    [
+        (sdk::Hooks::CHOOSE_UPSTREAM, host::Hooks::CHOOSE_UPSTREAM),
+        (sdk::Hooks::ON_LEASED, host::Hooks::ON_LEASED),
+        (sdk::Hooks::ON_LEASE_FAILED, host::Hooks::ON_LEASE_FAILED),
+        (sdk::Hooks::ON_DATA, host::Hooks::ON_DATA),
+        (sdk::Hooks::ON_EOF, host::Hooks::ON_EOF),
+        (sdk::Hooks::POOL_RETURN, host::Hooks::POOL_RETURN),
+        (sdk::Hooks::RESET, host::Hooks::RESET),
+    ]
+    .into_iter()
+    .filter(|(hook, _)| hooks & *hook == *hook)
+    .fold(host::Hooks::empty(), |all, (_, hook)| all | hook)
+}
+
+/// Only what is told in these tests.
+fn from_error(error: &host::LeaseError) -> sdk::LeaseError {
+    match error {
+        host::LeaseError::Lost(why) => sdk::LeaseError::Lost(why.clone()),
+        host::LeaseError::WaitTimeout(why) => sdk::LeaseError::WaitTimeout(why.clone()),
+        host::LeaseError::Draining => sdk::LeaseError::Draining,
+        other => panic!("nobody told {other:?}"),
+    }
+}
+
+fn to_error(error: sdk::LeaseError) -> host::LeaseError {
+    match error {
+        sdk::LeaseError::WaitTimeout(why) => host::LeaseError::WaitTimeout(why),
+        other => panic!("nobody tells {other:?}"),
+    }
+}
