@@ -52,7 +52,7 @@ impl Relay {
             }
             Step::Release(disposition) => {
                 self.needs_lease("`release`");
-                if self.unwritten() && disposition != Disposition::Close {
+                if self.unwritten() {
                     return Ok(Some(Step::Release(disposition)));
                 }
                 self.release(side, disposition);
@@ -73,13 +73,21 @@ impl Relay {
     /// The plugin gives the connection back while the session goes on.
     fn release(&mut self, side: Side, disposition: Disposition) {
         assert!(
-            side == Side::Upstream || !matches!(self.upstream.owed, Owed::Forward(_)),
+            side == Side::Upstream || !self.upstream.will_forward(),
             "`release` in the middle of a reply"
         );
         // What stands behind it is the client's to go on with, whoever's it was.
+        let behind_skip = self.client.behind_skip;
         let behind = std::mem::take(&mut self.way_mut(side).program);
         self.give_back(disposition);
-        self.client.program.extend(behind);
+        match side {
+            Side::Client => {
+                self.client.program = behind;
+                self.client.behind_skip = behind_skip;
+            }
+            // There is no upstream side without a lease.
+            Side::Upstream => self.client.go_last(behind),
+        }
     }
 
     /// Why the connection cannot go to another session as it is, if there is a reason.

@@ -36,6 +36,13 @@ impl Relay {
             if self.way(side).owed != Owed::Nothing {
                 return Ok(progressed | self.ended_while_owed(side, plugin)?);
             }
+            if self.way(side).waits_for_skip() {
+                let way = self.way(side);
+                if way.ended && way.uncovered.is_empty() {
+                    return Err(SessionEnd::ClientClosed);
+                }
+                return Ok(progressed);
+            }
             if let Some(step) = self.way_mut(side).program.pop_front() {
                 if let Some(blocked) = self.execute(side, step)? {
                     self.way_mut(side).program.push_front(blocked);
@@ -96,7 +103,7 @@ impl Relay {
                 return Err(SessionEnd::Drain);
             }
             if uncovered <= self.client.shown {
-                return Ok(false);
+                return self.full_or_waiting(uncovered);
             }
             self.choose(plugin)?;
             return Ok(true);
@@ -106,7 +113,10 @@ impl Relay {
             return Ok(true);
         }
         if uncovered <= self.way(side).shown {
-            return Ok(false);
+            return match side {
+                Side::Client => Ok(false),
+                Side::Upstream => self.full_or_waiting(uncovered),
+            };
         }
         self.way_mut(side).shown = uncovered;
         let steps = plugin.on_data(side, &self.way(side).uncovered);
@@ -116,6 +126,15 @@ impl Relay {
         let changed = !steps.is_empty();
         self.way_mut(side).program.extend(steps);
         Ok(changed)
+    }
+
+    /// All of these bytes have been shown, and the plugin has left them: if there is no room for
+    /// more, none will come.
+    fn full_or_waiting(&self, uncovered: usize) -> Result<bool, SessionEnd> {
+        if uncovered >= self.max_shown {
+            return Err(SessionEnd::MaxShown(self.max_shown));
+        }
+        Ok(false)
     }
 
     /// Whether the upstream's program is unfinished, so that nothing of the client's is shown.
@@ -234,7 +253,11 @@ impl Relay {
 
     /// The connection is gone.
     pub(super) fn lost(&mut self, why: &str, plugin: &mut dyn Hooked) -> Result<(), SessionEnd> {
-        let cut = self.upstream.will_forward();
+        if self.upstream.owed == Owed::Rest {
+            self.leave_connection(LeaseEnd::Lost);
+            return Err(SessionEnd::UpstreamClosed);
+        }
+        let cut = self.upstream.says_more();
         self.leave_connection(LeaseEnd::Lost);
         if cut {
             // The plugin takes this reply for done, and the client may have got a part of it.
@@ -269,7 +292,7 @@ impl Relay {
         }
         match way.owed {
             Owed::Forward(_) | Owed::Rest | Owed::Discard(_) => way.passing.is_empty(),
-            Owed::Nothing => way.uncovered.len() < self.max_shown,
+            Owed::Nothing => way.passing.is_empty() && way.uncovered.len() < self.max_shown,
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Way {
     /// The next so many bytes were to be forwarded on a lease that is gone: they are swallowed,
     /// ahead of whatever the program says.
     pub(super) skip: u64,
+    /// So many steps at the end of the program stand behind those bytes.
+    pub(super) behind_skip: usize,
     pub(super) owed: Owed,
     /// Steps that have not been carried out.
     pub(super) program: VecDeque<Step>,
@@ -57,6 +59,26 @@ impl Way {
     /// Lets so many uncovered bytes pass.
     pub(super) fn pass(&mut self, count: usize) {
         self.passing.extend(self.uncovered.drain(..count));
+    }
+
+    /// Puts steps at the end of the program.
+    pub(super) fn go_last(&mut self, steps: impl IntoIterator<Item = Step>) {
+        let before = self.program.len();
+        self.program.extend(steps);
+        if self.skip > 0 {
+            self.behind_skip += self.program.len() - before;
+        }
+    }
+
+    /// Whether the next step stands behind bytes that are to be skipped and have not come.
+    pub(super) fn waits_for_skip(&self) -> bool {
+        self.skip > 0 && !self.program.is_empty() && self.program.len() <= self.behind_skip
+    }
+
+    /// Whether steps that wait have more for the client, of the upstream's or of the plugin's own.
+    pub(super) fn says_more(&self) -> bool {
+        let to_client = |step: &Step| matches!(step, Step::Send((Side::Client, _)));
+        self.will_forward() || self.program.iter().any(to_client)
     }
 
     /// Whether steps that wait are to pass bytes on.
@@ -84,22 +106,33 @@ impl Way {
         let now = up_to(self.skip, self.uncovered.len());
         self.uncovered.drain(..now);
         self.skip -= now as u64;
+        if self.skip == 0 {
+            self.behind_skip = 0;
+        }
     }
 
-    /// What is left of the client's program once its lease is gone: steps that need one are left
+    /// What is left of the client's program once its lease is gone: steps that need it are left
     /// out, and bytes that were to be forwarded have nowhere to go, but keep their place in the
-    /// stream.
+    /// stream. Behind a `release` the program knows that it has no lease.
     pub(super) fn go_on_without_lease(&mut self) {
         if let Owed::Forward(left) | Owed::Discard(left) = self.owed {
             self.skip = self.skip.saturating_add(left);
         }
         self.owed = Owed::Nothing;
+        let release = |step: &Step| matches!(step, Step::Release(_));
+        let with_lease = self.program.iter().position(release);
+        let behind = match with_lease {
+            Some(at) => self.program.split_off(at + 1),
+            None => VecDeque::new(),
+        };
         let program = std::mem::take(&mut self.program);
         self.program = program.into_iter().filter_map(without_lease).collect();
+        self.program.extend(behind);
         while let Some(Step::Discard(count)) = self.program.front() {
             self.skip = self.skip.saturating_add(*count);
             self.program.pop_front();
         }
+        self.behind_skip = self.program.len();
         self.passing.clear();
         self.shown = 0;
         self.end_told = false;

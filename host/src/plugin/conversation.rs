@@ -28,7 +28,7 @@ use crate::contract::conversation_side::leaseway::plugin::connection::{
     Host, HostConnection, IoError,
 };
 use crate::contract::{Hooks, Target};
-use crate::pool::{Caretaker, Conversation};
+use crate::pool::{Caretaker, Conversation, Trouble};
 
 /// The most that one `read` returns.
 const MAX_READ: u32 = 64 << 10;
@@ -89,7 +89,7 @@ impl Conversations {
             &mut Store<GuestState>,
             Resource<Connection>,
         ) -> wasmtime::Result<Result<T, String>>,
-    ) -> Result<(TcpStream, T), String> {
+    ) -> Result<(TcpStream, T), Trouble> {
         let plugin = &*self.plugin;
         let limit = plugin.limits.conversation;
         let log = Arc::clone(&self.log);
@@ -125,23 +125,34 @@ impl Conversations {
         match answer {
             Ok(Ok(value)) => match state.connection.take() {
                 Some(stream) => Ok((stream, value)),
-                None => Err("the connection was lost in the conversation".to_owned()),
+                None => Err(Trouble::Broke(
+                    "the connection was lost in the conversation".to_owned(),
+                )),
             },
-            Ok(Err(message)) => Err(printable(&message).into_owned()),
-            Err(error) => Err(self.faulted(&explain(at.get().name(), &error, state))),
+            // After an error of the connection that is what it says, in whatever words.
+            Ok(Err(message)) if state.connection_broke => {
+                Err(Trouble::Broke(printable(&message).into_owned()))
+            }
+            Ok(Err(message)) => Err(Trouble::Refused(printable(&message).into_owned())),
+            Err(error) => {
+                let fault = explain(at.get().name(), &error, state);
+                Err(Trouble::Fault(self.faulted(&fault)))
+            }
         }
     }
 
     /// To wait in vain for an upstream is no fault of the plugin; to compute for so long is.
-    fn out_of_time(&self, hook: Hook, state: &GuestState) -> String {
+    fn out_of_time(&self, hook: Hook, state: &GuestState) -> Trouble {
         let limit = self.plugin.limits.conversation;
         let name = hook.name();
         if state.computing_since().is_none() {
             let limit = show_duration(limit);
-            return format!("{name} did not end within limits.conversation = {limit}");
+            return Trouble::Broke(format!(
+                "{name} did not end within limits.conversation = {limit}"
+            ));
         }
         let limit = TimeLimit::Conversation(limit);
-        self.faulted(&Fault::Deadline { hook: name, limit })
+        Trouble::Fault(self.faulted(&Fault::Deadline { hook: name, limit }))
     }
 
     /// The same for a limit of whoever waited. There is nobody left to tell but the log.
@@ -201,9 +212,10 @@ impl Caretaker for Conversations {
             let (stream, tag) = self.converse(Hook::Connect, stream, call).await?;
             if tag.len() > MAX_TAG {
                 let length = tag.len();
-                return Err(format!(
-                    "connect returned a tag of {length} bytes, at most {MAX_TAG}"
-                ));
+                return Err(Trouble::Fault(format!(
+                    "plugin {}: connect returned a tag of {length} bytes, at most {MAX_TAG}",
+                    self.plugin.name
+                )));
             }
             Ok((stream, tag))
         })
@@ -240,6 +252,7 @@ impl GuestState {
             Some(stream) => io(stream).await,
             None => Err(IoError::Closed),
         };
+        self.connection_broke |= done.is_err();
         self.computes();
         done
     }

@@ -22,6 +22,8 @@ pub(super) struct GuestState {
     pub(super) wasi: Wasi,
     /// The connection of a conversation. Session hooks never have one.
     pub(super) connection: Option<TcpStream>,
+    /// Reading from it or writing to it has failed.
+    pub(super) connection_broke: bool,
     /// Since when a conversation has computed; none while it waits for the network or a clock.
     computing: Option<Instant>,
 }
@@ -66,6 +68,7 @@ impl GuestState {
             output: Output::new(log),
             wasi: Wasi::new(),
             connection: None,
+            connection_broke: false,
             computing: Some(Instant::now()),
         };
         let mut store = Store::new(engine, state);

@@ -12,10 +12,23 @@ use crate::contract::Target;
 
 /// A conversation that has been started. It owns the connection and gives it back when all went
 /// well; after an error, or when it is dropped in mid-way, the connection is closed.
-pub type Conversation<'a, T> = Pin<Box<dyn Future<Output = Result<(TcpStream, T), String>> + 'a>>;
+pub type Conversation<'a, T> = Pin<Box<dyn Future<Output = Result<(TcpStream, T), Trouble>> + 'a>>;
 
-/// Opens, resets and probes connections. Each call bounds its own time and says in its error,
-/// for an operator, what went wrong.
+/// Why a conversation failed, in words for an operator, and who is to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// The plugin is not content with what the upstream has said.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection broke or was closed, or nothing came in time.
+    #[error("{0}")]
+    Broke(String),
+    /// The plugin itself failed, and the upstream may be as well as ever.
+    #[error("{0}")]
+    Fault(String),
+}
+
+/// Opens, resets and probes connections. Each call bounds its own time.
 pub trait Caretaker {
     /// The plugin's name in the config, or `-` without one. Connections of different caretakers
     /// are never interchangeable.

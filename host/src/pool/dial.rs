@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::caretaker::Caretaker;
-use super::connection::Connection;
+use super::caretaker::{Caretaker, Trouble};
+use super::connection::{Connection, Unfit};
 use super::pools::Pools;
 use crate::contract::{LeaseError, Target};
 use crate::upstream::{Group, Permit};
@@ -84,13 +84,13 @@ impl Pools {
             .with_interval(KEEPALIVE);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let (stream, tag) = if caretaker.has_connect() {
-            match caretaker.connect(stream, target).await {
-                Ok(done) => done,
-                Err(why) => {
-                    endpoint.counters.closed("handshake-failed");
-                    return Err(DialError::new(LeaseError::HandshakeFailed(why), false));
-                }
-            }
+            let shaken = caretaker.connect(stream, target).await;
+            shaken.map_err(|trouble| {
+                endpoint.counters.closed("handshake-failed");
+                let blames_endpoint = matches!(trouble, Trouble::Broke(_));
+                let why = LeaseError::HandshakeFailed(trouble.to_string());
+                DialError::new(why, blames_endpoint)
+            })?
         } else {
             (stream, Vec::new())
         };
@@ -104,7 +104,7 @@ impl Pools {
             secret: target.secret.clone(),
             affinity: None,
         };
-        Ok(Connection {
+        let connection = Connection {
             stream,
             tag,
             target,
@@ -112,7 +112,18 @@ impl Pools {
             expires: Instant::now() + lifetime.mul_f64(1.0 - jitter),
             uses: 0,
             permit,
-        })
+        };
+        // Nobody would know what bytes behind a handshake belong to.
+        if caretaker.has_connect()
+            && let Err(unfit) = connection.check()
+        {
+            let endpoint = connection.permit.endpoint();
+            endpoint.counters.closed(unfit.name());
+            let why = format!("{} behind the handshake", unfit.name());
+            let why = LeaseError::HandshakeFailed(why);
+            return Err(DialError::new(why, unfit == Unfit::Closed));
+        }
+        Ok(connection)
     }
 }
 

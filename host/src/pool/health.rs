@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::caretaker::Caretaker;
+use super::caretaker::{Caretaker, Trouble};
 use super::connection::Connection;
 use super::pools::Pools;
 use super::shelf::Key;
@@ -133,19 +133,20 @@ impl Check<'_> {
                 }
                 Verdict::Healthy
             }
-            Err(why) => Verdict::Failed(why),
+            Err(Trouble::Fault(why)) => Verdict::None(why),
+            Err(why) => Verdict::Failed(why.to_string()),
         }
     }
 
     /// Probes a connection within the probe's time.
-    async fn probe(&self, connection: Connection) -> Result<Connection, String> {
+    async fn probe(&self, connection: Connection) -> Result<Connection, Trouble> {
         let probe = self.pools.probe(connection, Instant::now());
         timeout(self.config.timeout, probe)
             .await
             .unwrap_or_else(|_| {
                 self.endpoint.counters.probes_bad.inc();
                 self.endpoint.counters.closed("probe-failed");
-                Err(self.too_late())
+                Err(Trouble::Broke(self.too_late()))
             })
     }
 

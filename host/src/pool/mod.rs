@@ -14,7 +14,7 @@ mod seat;
 mod shelf;
 mod upkeep;
 
-pub use caretaker::{Caretaker, Conversation};
+pub use caretaker::{Caretaker, Conversation, Trouble};
 pub use connection::{Connection, Parcel, Unfit};
 pub(crate) use dial::DialError;
 pub use message::PoolsParts;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::caretaker::{Caretaker, Conversation};
+use super::caretaker::{Caretaker, Conversation, Trouble};
 use crate::contract::Target;
 
 /// Opens plain connections, and knows no way to reset or probe them.
@@ -59,7 +59,8 @@ impl Caretaker for Plain {
     }
 
     fn reset<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, ()> {
-        Box::pin(async { Err("there is no plugin to reset it".to_owned()) })
+        let why = "there is no plugin to reset it".to_owned();
+        Box::pin(async { Err(Trouble::Refused(why)) })
     }
 
     fn probe<'a>(&'a self, stream: TcpStream, _: Duration) -> Conversation<'a, ()> {

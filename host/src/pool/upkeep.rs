@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::caretaker::Caretaker;
+use super::caretaker::{Caretaker, Trouble};
 use super::connection::Connection;
 use super::pools::{Place, Pools};
 use super::shelf::Idle;
@@ -236,7 +236,7 @@ impl Pools {
         // A connection that has died says little about its endpoint, which has checks of its own.
         let why = match tokio::time::timeout(limit, self.probe(connection, since)).await {
             Ok(Ok(connection)) => return self.offer(connection, since),
-            Ok(Err(why)) => why,
+            Ok(Err(why)) => why.to_string(),
             Err(_) => {
                 endpoint.counters.probes_bad.inc();
                 endpoint.counters.closed("probe-failed");
@@ -255,7 +255,7 @@ impl Pools {
         &self,
         connection: Connection,
         since: Instant,
-    ) -> Result<Connection, String> {
+    ) -> Result<Connection, Trouble> {
         let Connection {
             stream,
             tag,
@@ -281,7 +281,7 @@ impl Pools {
                 };
                 match connection.check() {
                     Ok(()) => Ok(connection),
-                    Err(unfit) => Err(format!("after a probe: {}", unfit.name())),
+                    Err(unfit) => Err(Trouble::Refused(format!("after a probe: {}", unfit.name()))),
                 }
             }
             Err(why) => Err(why),

@@ -82,6 +82,8 @@ pub(super) struct Half {
     /// The next so many bytes were to be forwarded on a lease that is gone: they are swallowed,
     /// ahead of whatever the program says.
     pub(super) skip: u64,
+    /// So many steps at the end of the program stand behind those bytes.
+    pub(super) behind_skip: usize,
     pub(super) owed: Owed,
     /// The rest of the program that the plugin returned for this side's bytes.
     pub(super) steps: VecDeque<Step>,
@@ -104,6 +106,7 @@ impl Half {
             kept: 0,
             passing: 0,
             skip: 0,
+            behind_skip: 0,
             owed: Owed::Nothing,
             steps: VecDeque::new(),
             output: Output::default(),
@@ -132,6 +135,26 @@ impl Half {
         for step in steps.into_iter().rev() {
             self.steps.push_front(step);
         }
+    }
+
+    /// Puts steps at the end of the program.
+    pub(super) fn go_last(&mut self, steps: impl IntoIterator<Item = Step>) {
+        let before = self.steps.len();
+        self.steps.extend(steps);
+        if self.skip > 0 {
+            self.behind_skip += self.steps.len() - before;
+        }
+    }
+
+    /// Whether the next step stands behind bytes that are to be skipped and have not come.
+    pub(super) fn waits_for_skip(&self) -> bool {
+        self.skip > 0 && !self.steps.is_empty() && self.steps.len() <= self.behind_skip
+    }
+
+    /// Whether steps that wait have more for the client, of the upstream's or of the plugin's own.
+    pub(super) fn says_more(&self) -> bool {
+        let to_client = |step: &Step| matches!(step, Step::Send((Side::Client, _)));
+        self.will_forward() || self.steps.iter().any(to_client)
     }
 
     /// Whether steps that wait are to pass bytes on.
@@ -179,6 +202,9 @@ impl Half {
             let now = up_to(self.skip, self.uncovered());
             self.input.consume(now);
             self.skip -= now as u64;
+            if self.skip == 0 {
+                self.behind_skip = 0;
+            }
         }
     }
 
@@ -203,6 +229,7 @@ impl Half {
             self.skip = self.skip.saturating_add(*count);
             self.steps.pop_front();
         }
+        self.behind_skip = self.steps.len();
         self.shown = 0;
         self.end_told = false;
     }

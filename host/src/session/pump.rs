@@ -38,6 +38,13 @@ impl Engine {
             if self.half(side).owed != Owed::Nothing {
                 return Ok(progressed | self.ended_while_owed(side, hooks)?);
             }
+            if self.half(side).waits_for_skip() {
+                let half = self.half(side);
+                if half.ended && half.uncovered() == 0 {
+                    return Err(End::ClientClosed);
+                }
+                return Ok(progressed);
+            }
             if let Some(step) = self.half_mut(side).steps.pop_front() {
                 match self.execute(side, step)? {
                     None => progressed = true,
@@ -124,7 +131,7 @@ impl Engine {
                 return Err(End::Drain);
             }
             if uncovered <= self.client.shown {
-                return Ok(false);
+                return self.full_or_waiting(uncovered);
             }
             self.choose(hooks)?;
             return Ok(true);
@@ -134,7 +141,10 @@ impl Engine {
             return Ok(true);
         }
         if uncovered <= self.half(side).shown {
-            return Ok(false);
+            return match side {
+                Side::Client => Ok(false),
+                Side::Upstream => self.full_or_waiting(uncovered),
+            };
         }
         self.half_mut(side).shown = uncovered;
         let steps = hooks
@@ -146,6 +156,15 @@ impl Engine {
         let changed = !steps.is_empty();
         self.half_mut(side).steps.extend(steps);
         Ok(changed)
+    }
+
+    /// All of these bytes have been shown, and the plugin has left them: if there is no room for
+    /// more, none will come.
+    fn full_or_waiting(&self, uncovered: usize) -> Result<bool, End> {
+        if uncovered >= self.limits.max_shown {
+            return Err(End::ShownLimit(self.limits.max_shown));
+        }
+        Ok(false)
     }
 
     /// Whether the upstream's program is unfinished. The plugin is done with the bytes that it
@@ -321,7 +340,7 @@ impl Engine {
         if self.upstream.owed == Owed::Rest {
             return Err(End::UpstreamClosed);
         }
-        if self.upstream.will_forward() {
+        if self.upstream.says_more() {
             // The plugin takes this reply for done, and the client may have got a part of it:
             // whatever were sent now would be taken for the rest.
             return Err(End::ReplyCut(why.to_owned()));

@@ -40,16 +40,12 @@ impl Engine {
                 if !matches!(self.lease, LeaseState::None) {
                     return Err(misuse("lease while a lease is held"));
                 }
-                if side == Side::Upstream {
-                    let behind = std::mem::take(&mut self.upstream.steps);
-                    self.client.steps.extend(behind);
-                }
                 self.ask(target)?;
             }
             Step::Release(disposition) => {
                 self.needs_lease("release")?;
                 let unwritten = !self.upstream.output.is_empty() || self.client.passing > 0;
-                if unwritten && disposition != Disposition::Close {
+                if unwritten {
                     return Ok(Some(Step::Release(disposition)));
                 }
                 self.release(side, disposition)?;
@@ -113,14 +109,17 @@ impl Engine {
     fn release(&mut self, side: Side, disposition: Disposition) -> Result<(), End> {
         // A reply that the client has got half of cannot be mended.
         let cut = side == Side::Client && self.upstream.will_forward();
-        let own_steps = std::mem::take(&mut self.half_mut(side).steps);
+        let behind_skip = self.client.behind_skip;
+        let behind = std::mem::take(&mut self.half_mut(side).steps);
         self.give_back(disposition);
-        self.half_mut(side).steps = own_steps;
-        if side == Side::Upstream {
+        match side {
+            Side::Client => {
+                self.client.steps = behind;
+                self.client.behind_skip = behind_skip;
+            }
             // There is no upstream side without a lease; what is left of its program is the
             // client's to go on with.
-            let behind = std::mem::take(&mut self.upstream.steps);
-            self.client.steps.extend(behind);
+            Side::Upstream => self.client.go_last(behind),
         }
         if cut {
             return Err(misuse("release in the middle of a reply"));

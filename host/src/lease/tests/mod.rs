@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod dialing;
+mod handshakes;
 mod probes;
 mod times;
 mod upstream;

@@ -12,7 +12,7 @@ use super::upstream::Upstream;
 use super::worker::{at_most, config, eventually, target, with_caretaker};
 use crate::config::{ProbeConfig, UpstreamConfig};
 use crate::contract::{Disposition, Target};
-use crate::pool::{Caretaker, Conversation};
+use crate::pool::{Caretaker, Conversation, Trouble};
 
 /// Not that of the default target: health checks leave these connections alone, and only the
 /// upkeep of the idle ones looks at them.
@@ -42,10 +42,12 @@ impl Prober {
         })
     }
 
-    async fn look(&self, mut stream: TcpStream) -> Result<(TcpStream, ()), String> {
+    async fn look(&self, mut stream: TcpStream) -> Result<(TcpStream, ()), Trouble> {
         let port = stream.local_addr().unwrap().port();
         match self.fate.get() {
-            Some((doomed, Fate::Fails)) if doomed == port => return Err("no PONG".to_owned()),
+            Some((doomed, Fate::Fails)) if doomed == port => {
+                return Err(Trouble::Refused("no PONG".to_owned()));
+            }
             Some((doomed, Fate::Hangs)) if doomed == port => std::future::pending().await,
             _ => {}
         }

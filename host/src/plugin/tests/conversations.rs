@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::sandboxing::logged_async;
 use super::*;
 use crate::plugin::Conversations;
-use crate::pool::Caretaker;
+use crate::pool::{Caretaker, Trouble};
 
 /// Guards against hanging; nothing that passes comes near it.
 const GUARD: Duration = Duration::from_secs(30);
@@ -76,7 +76,8 @@ fn what_the_plugin_says_comes_back_and_the_connection_is_closed() {
         let (near, mut far) = pair().await;
         far.write_all(b"-NOPE\n\n").await.unwrap();
         let error = care.probe(near, Duration::ZERO).await.unwrap_err();
-        assert_eq!(error, "not a PONG: -NOPE\\n\\n");
+        let says = "not a PONG: -NOPE\\n\\n".to_owned();
+        assert_eq!(error, Trouble::Refused(says));
         let mut ping = [0; 6];
         far.read_exact(&mut ping).await.unwrap();
         assert!(is_closed(&mut far).await);
@@ -84,7 +85,10 @@ fn what_the_plugin_says_comes_back_and_the_connection_is_closed() {
         let (near, far) = pair().await;
         drop(far);
         let error = care.probe(near, Duration::ZERO).await.unwrap_err();
-        assert!(error.contains("Closed"), "{error}");
+        assert!(
+            matches!(&error, Trouble::Broke(text) if text.contains("Closed")),
+            "{error:?}"
+        );
     });
 }
 
@@ -95,10 +99,8 @@ fn a_silent_upstream_ends_at_the_limit_and_is_no_fault() {
         let care = conversations(deed, Duration::from_millis(500));
         let (near, mut far) = pair().await;
         let error = care.probe(near, Duration::ZERO).await.unwrap_err();
-        assert_eq!(
-            error,
-            "probe did not end within limits.conversation = 500ms"
-        );
+        let says = "probe did not end within limits.conversation = 500ms".to_owned();
+        assert_eq!(error, Trouble::Broke(says));
         assert!(is_closed(&mut far).await);
     });
 }
@@ -121,10 +123,8 @@ fn an_endless_loop_neither_stalls_the_worker_nor_outlives_its_limit() {
             ended = care.reset(near, &target) => ended.unwrap_err(),
             () = others => unreachable!(),
         };
-        assert_eq!(
-            error,
-            "plugin hostile: reset ran past limits.conversation = 100ms"
-        );
+        let says = "plugin hostile: reset ran past limits.conversation = 100ms".to_owned();
+        assert_eq!(error, Trouble::Fault(says));
         assert!(turns > 1, "other tasks had {turns} turns");
         assert!(is_closed(&mut far).await);
     });
@@ -137,10 +137,8 @@ fn a_conversation_may_sleep_but_not_past_its_limit() {
         let care = conversations(deed, Duration::from_millis(500));
         let (near, _far) = pair().await;
         let error = care.connect(near, &target()).await.unwrap_err();
-        assert_eq!(
-            error,
-            "connect did not end within limits.conversation = 500ms"
-        );
+        let says = "connect did not end within limits.conversation = 500ms".to_owned();
+        assert_eq!(error, Trouble::Broke(says));
     });
 }
 
@@ -155,6 +153,9 @@ fn faults_are_told_with_plugin_and_hook() {
             let care = conversations(json!({ "mode": mode, "hook": "connect" }), GUARD);
             let (near, mut far) = pair().await;
             let error = care.connect(near, &target()).await.unwrap_err();
+            let Trouble::Fault(error) = error else {
+                panic!("not the plugin's fault: {error:?}");
+            };
             assert!(error.starts_with("plugin hostile: "), "{error}");
             assert!(
                 error.contains("connect") && error.contains(expected),
@@ -172,6 +173,7 @@ fn more_than_a_mebibyte_cannot_be_read_at_once() {
         let care = conversations(deed, GUARD);
         let (near, _far) = pair().await;
         let error = care.connect(near, &target()).await.unwrap_err();
+        let error = error.to_string();
         assert!(
             error.contains("read-exact of 1048577 bytes, at most 1048576"),
             "{error}"

@@ -76,7 +76,7 @@ fn the_program_of_a_lost_connection_is_forgotten() {
             .lease([Step::Forward(2)])
             .data(
                 Side::Upstream,
-                [Step::Discard(5), say(Side::Client, "late")],
+                [Step::Discard(5), Step::Release(Disposition::Keep)],
             )
             .failed([say(Side::Client, "sorry ")])
             .lease([Step::Forward(2)])
@@ -155,21 +155,41 @@ fn a_reply_that_waits_behind_a_slow_client_makes_a_connection_unfit() {
 
 #[test]
 fn a_reply_that_is_cut_between_its_parts_ends_the_session() {
-    let mut world = world(
-        Told::default()
-            .lease([Step::Forward(2)])
-            .data(
-                Side::Upstream,
-                [Step::Forward(2), Step::Discard(2), Step::Forward(4)],
-            )
-            .failed([say(Side::Client, "sorry")]),
-    );
-    send(&mut world, b"ab");
-    receive(&mut world, 2);
-    kill(&mut world);
-    assert_eq!(received(&world), "ab");
-    let end = world.sessions[0].engine.end();
-    assert!(matches!(end, Some(End::ReplyCut(_))), "{end:?}");
+    for parts in [
+        [Step::Forward(2), Step::Discard(2), Step::Forward(4)],
+        [
+            say(Side::Client, "ab"),
+            Step::Discard(4),
+            say(Side::Client, "cd"),
+        ],
+    ] {
+        let mut world = world(
+            Told::default()
+                .lease([Step::Forward(2)])
+                .data(Side::Upstream, parts)
+                .failed([say(Side::Client, "sorry")]),
+        );
+        send(&mut world, b"ab");
+        receive(&mut world, 2);
+        kill(&mut world);
+        assert_eq!(received(&world), "ab");
+        let end = world.sessions[0].engine.end();
+        assert!(matches!(end, Some(End::ReplyCut(_))), "{end:?}");
+    }
+}
+
+#[test]
+fn what_is_sent_goes_out_before_a_release_of_any_kind() {
+    for disposition in [Disposition::Keep, Disposition::Close] {
+        let mut world = world(Told::default().lease([
+            Step::Discard(1),
+            say(Side::Upstream, "goodbye"),
+            Step::Release(disposition),
+        ]));
+        send(&mut world, b".");
+        assert_eq!(world.connections[0].outbound, *b"goodbye");
+        assert_eq!(world.sessions[0].lease, None);
+    }
 }
 
 #[test]

@@ -1,0 +1,247 @@
+//! Handshakes and probes that fail: who is to blame, and where the session goes.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpStream;
+
+use super::upstream::Upstream;
+use super::worker::{SOON, at_most, config, eventually, on_one_worker, target, with_caretaker};
+use crate::config::{PoolConfig, ProbeConfig};
+use crate::contract::{Disposition, LeaseError, Target};
+use crate::pool::{Caretaker, Conversation, Trouble};
+use crate::upstream::Health;
+
+/// How a conversation with an endpoint ends.
+#[derive(Clone)]
+enum Fate {
+    Fails(Trouble),
+    Hangs,
+}
+
+/// Content with every endpoint but those that the test names.
+struct Picky {
+    target: Target,
+    connects: RefCell<HashMap<SocketAddr, Fate>>,
+    probes: RefCell<HashMap<SocketAddr, Fate>>,
+}
+
+impl Picky {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            target: target(""),
+            connects: RefCell::default(),
+            probes: RefCell::default(),
+        })
+    }
+}
+
+async fn meet(
+    fates: &RefCell<HashMap<SocketAddr, Fate>>,
+    stream: TcpStream,
+) -> Result<TcpStream, Trouble> {
+    let peer = stream.peer_addr().unwrap();
+    let fate = fates.borrow().get(&peer).cloned();
+    match fate {
+        None => Ok(stream),
+        Some(Fate::Fails(trouble)) => Err(trouble),
+        Some(Fate::Hangs) => std::future::pending().await,
+    }
+}
+
+impl Caretaker for Picky {
+    fn name(&self) -> &str {
+        "picky"
+    }
+
+    fn default_target(&self) -> &Target {
+        &self.target
+    }
+
+    fn has_connect(&self) -> bool {
+        true
+    }
+
+    fn has_reset(&self) -> bool {
+        false
+    }
+
+    fn has_probe(&self) -> bool {
+        true
+    }
+
+    fn connect<'a>(&'a self, stream: TcpStream, _: &'a Target) -> Conversation<'a, Vec<u8>> {
+        Box::pin(async { Ok((meet(&self.connects, stream).await?, b"tag".to_vec())) })
+    }
+
+    fn reset<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, ()> {
+        unreachable!("there is no reset")
+    }
+
+    fn probe<'a>(&'a self, stream: TcpStream, _: Duration) -> Conversation<'a, ()> {
+        Box::pin(async { Ok((meet(&self.probes, stream).await?, ())) })
+    }
+}
+
+#[test]
+fn a_handshake_that_breaks_goes_to_the_next_endpoint_and_a_refusal_is_final() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let config = config(&[first.address, second.address], at_most(4));
+    with_caretaker(config, caretaker, |worker| async move {
+        let broke = Fate::Fails(Trouble::Broke("closed in mid-handshake".to_owned()));
+        picky.connects.borrow_mut().insert(first.address, broke);
+        for _ in 0..4 {
+            let lease = worker.lease("").await.unwrap();
+            assert_eq!(lease.endpoint(), second.address.to_string());
+            assert_eq!(lease.tag(), b"tag");
+        }
+        let refused = Fate::Fails(Trouble::Refused("WRONGPASS".to_owned()));
+        for address in [first.address, second.address] {
+            let mut connects = picky.connects.borrow_mut();
+            connects.insert(address, refused.clone());
+        }
+        let opened = || worker.counted("leaseway_pool_connections_opened_total", "group", "g");
+        let before = opened();
+        let error = worker.lease("other").await.err();
+        assert_eq!(error, Some(LeaseError::HandshakeFailed("WRONGPASS".into())));
+        assert_eq!(opened(), before + 1, "one endpoint was asked");
+    });
+}
+
+#[test]
+fn a_handshake_that_does_not_end_takes_no_longer_than_wait_timeout() {
+    let upstream = Upstream::start();
+    let picky = Picky::new();
+    picky
+        .connects
+        .borrow_mut()
+        .insert(upstream.address, Fate::Hangs);
+    let pool = PoolConfig {
+        wait_timeout: Duration::from_millis(100),
+        ..at_most(4)
+    };
+    let config = config(&[upstream.address], pool);
+    with_caretaker(config, picky, |worker| async move {
+        let asked = Instant::now();
+        match worker.lease("").await.err() {
+            Some(LeaseError::WaitTimeout(text)) => {
+                assert!(text.contains("wait-timeout = 100ms"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(asked.elapsed() < SOON);
+        assert_eq!(worker.open(), 0);
+    });
+}
+
+/// Checks every 20 ms, and ejects at once.
+fn strict() -> ProbeConfig {
+    ProbeConfig {
+        interval: Duration::from_millis(20),
+        timeout: Duration::from_millis(20),
+        fall: 1,
+        rise: 1,
+        end_leases: true,
+    }
+}
+
+#[test]
+fn a_fault_of_the_plugins_probe_ejects_nobody_and_a_bad_answer_does() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[first.address, second.address], at_most(4));
+    config.probe = Some(strict());
+    with_caretaker(config, caretaker, |worker| async move {
+        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let fault = Fate::Fails(Trouble::Fault("plugin picky: trap".to_owned()));
+        picky.probes.borrow_mut().insert(first.address, fault);
+        let checks = || worker.counted("leaseway_probes_total", "result", "dead");
+        eventually("checks have failed", || checks() >= 5).await;
+        assert_eq!(endpoint.health(), Health::Up);
+        let refused = Fate::Fails(Trouble::Refused("LOADING".to_owned()));
+        picky.probes.borrow_mut().insert(first.address, refused);
+        eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
+        picky.probes.borrow_mut().clear();
+        eventually("it is back", || endpoint.health() == Health::Up).await;
+    });
+}
+
+#[test]
+fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[first.address, second.address], at_most(4));
+    config.probe = Some(strict());
+    with_caretaker(config, caretaker, |worker| async move {
+        let woken = Rc::new(std::cell::Cell::new(0));
+        let count = Rc::clone(&woken);
+        worker
+            .pools
+            .on_leases_ended(move || count.set(count.get() + 1));
+        let leases = [
+            worker.lease("a").await.unwrap(),
+            worker.lease("a").await.unwrap(),
+        ];
+        assert_ne!(leases[0].endpoint(), leases[1].endpoint());
+        let fate = Fate::Fails(Trouble::Broke("no answer".to_owned()));
+        picky
+            .probes
+            .borrow_mut()
+            .insert(first.address, fate.clone());
+        eventually("sessions are woken", || woken.get() > 0).await;
+        for lease in &leases {
+            let ejected = lease.endpoint() == first.address.to_string();
+            assert_eq!(lease.is_ended(), ejected);
+        }
+        // The last one is not taken from anybody: there is nowhere else to go.
+        picky.probes.borrow_mut().insert(second.address, fate);
+        let last = std::sync::Arc::clone(&worker.group.endpoints()[1]);
+        eventually("it is ejected too", || last.health() == Health::Ejected).await;
+        let of_second =
+            |lease: &&crate::lease::Lease| lease.endpoint() == second.address.to_string();
+        assert!(
+            leases
+                .iter()
+                .filter(of_second)
+                .all(|lease| !lease.is_ended())
+        );
+        // A lease that begins now is none of those that were ended.
+        assert!(!worker.lease("b").await.unwrap().is_ended());
+    });
+}
+
+#[test]
+fn nobody_waits_at_a_full_endpoint_while_another_has_room() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let pool = PoolConfig {
+        wait_timeout: Duration::from_millis(100),
+        ..at_most(2)
+    };
+    on_one_worker(
+        config(&[first.address, second.address], pool),
+        |worker| async move {
+            let mut held = Vec::new();
+            for _ in 0..4 {
+                held.push(worker.lease("").await.unwrap());
+            }
+            let full = worker.lease("").await.err();
+            assert!(matches!(full, Some(LeaseError::WaitTimeout(_))), "{full:?}");
+            // Whichever has its turn: the one with room is found, three times in a row.
+            let free = held.pop().unwrap();
+            let endpoint = free.endpoint().to_owned();
+            free.release(Disposition::Keep, true);
+            for _ in 0..3 {
+                let lease = worker.lease("").await.unwrap();
+                assert_eq!(lease.endpoint(), endpoint);
+                lease.release(Disposition::Keep, true);
+            }
+        },
+    );
+}
