@@ -49,7 +49,7 @@ impl Default for Told {
 impl Told {
     /// Leaves a hook out.
     pub(super) fn without(mut self, hook: Hooks) -> Self {
-        self.has = self.has & !hook;
+        self.has &= !hook;
         self
     }
 
