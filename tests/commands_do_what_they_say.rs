@@ -88,15 +88,31 @@ async fn a_probe_tells_alive_from_dead_and_from_wrong_usage() {
     assert!(said.contains("connect hook succeeded"), "{said}");
     assert!(said.ends_with("alive\n"), "{said}");
 
+    // A server that wants a password is one that works.
     let plain = ["--plugin", plugin.to_str().unwrap(), &address];
     let (code, said) = probe(&plain);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.ends_with("alive\n"), "{said}");
+    let wrong_password = [
+        "--plugin",
+        "builtin:redis",
+        "--plugin-config",
+        r#"{"password": "wrong"}"#,
+        &address,
+    ];
+    let (code, said) = probe(&wrong_password);
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("dead: ") && said.contains("NOAUTH"), "{said}");
+    assert!(
+        said.contains("dead: ") && said.contains("WRONGPASS"),
+        "{said}"
+    );
 
     redis.pause().await;
-    let (code, said) = probe(&with_password);
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("1s"), "{said}");
+    for args in [&with_password[..], &plain] {
+        let (code, said) = probe(args);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("1s"), "{said}");
+    }
     redis.resume().await;
 
     let closed = ports::free_address().to_string();

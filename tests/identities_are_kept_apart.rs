@@ -263,6 +263,23 @@ async fn what_a_client_leaves_behind_is_gone_for_the_next() {
     .await;
 }
 
+/// A server remembers what a client has read by the client's id, and RESET does not change that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_client_has_read_is_not_told_to_the_next() {
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&redis, "1").await;
+    for key in ["first", "second"] {
+        let mut client = Resp::connect(relay.addr()).await;
+        cmd(&mut client, "HELLO 3").await;
+        assert_eq!(cmd(&mut client, "CLIENT TRACKING ON").await, Reply::ok());
+        redis.cmd(&["SET", "first", "changed"]).await;
+        // A push about the first one's key would come ahead of this.
+        assert_eq!(cmd(&mut client, "PING").await, Reply::simple("PONG"));
+        cmd(&mut client, &format!("GET {key}")).await;
+        drop(client);
+    }
+}
+
 /// The pool gives back what RESET has cleaned, instead of closing it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_was_reset_is_used_again() {

@@ -17,22 +17,24 @@ const DIGEST: usize = 16;
 /// Who a connection is authenticated as.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// `None` for the user `default`, which servers before 6.0 know by no name.
+    /// `None` if only a password was given: the user is `default` then, which servers before 6.0
+    /// know by no name. Not the same as `default` by name: a server without a password refuses
+    /// the one and takes anything for the other.
     user: Option<Vec<u8>>,
     password: Vec<u8>,
 }
 
 impl Credentials {
-    /// Of this user, or of `default`.
+    /// Of this user, or of `default` by no name.
     #[must_use]
     pub fn new(user: Option<&[u8]>, password: &[u8]) -> Self {
         Self {
-            user: user.filter(|user| *user != b"default").map(<[u8]>::to_vec),
+            user: user.map(<[u8]>::to_vec),
             password: password.to_vec(),
         }
     }
 
-    /// The user, if it is not `default`.
+    /// The user, if it was named.
     #[must_use]
     pub fn user(&self) -> Option<&[u8]> {
         self.user.as_deref()
@@ -180,11 +182,13 @@ fn shown(user: &[u8]) -> String {
     text
 }
 
-/// Of user and password, so that the same password of two users does not show.
+/// Of user and password, so that the same password of two users does not show, and of whether the
+/// user was named.
 fn digest(credentials: &Credentials) -> String {
     let user = credentials.user().unwrap_or(b"default");
     let mut hash = Sha256::new();
     hash.update(b"leaseway redis identity\0");
+    hash.update([u8::from(credentials.user().is_some())]);
     hash.update((user.len() as u64).to_le_bytes());
     hash.update(user);
     hash.update(credentials.password());
@@ -235,6 +239,7 @@ mod tests {
             Identity::default(),
             identity(None, b""),
             identity(None, b"a"),
+            identity(Some(b"default"), b"a"),
             identity(Some(b"a"), b""),
             identity(Some(b"ab"), b"c"),
             identity(Some(b"a"), b"bc"),
@@ -254,8 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn the_default_user_may_be_named_or_not() {
-        assert_eq!(identity(Some(b"default"), b"a"), identity(None, b"a"));
+    fn the_default_user_by_name_is_shown_by_the_same_name() {
+        let text = identity(Some(b"default"), b"a").to_string();
+        assert!(text.starts_with("user=default db=0 proto=2 auth="));
     }
 
     #[test]

@@ -44,6 +44,8 @@ fn only_reads_may_be_sent_twice_and_only_among_themselves() {
         ("MULTI; GET a", false),
         ("WATCH a; GET a", false),
         ("EVAL x 0", false),
+        ("XREAD STREAMS s $", false),
+        ("NONSENSE", false),
     ] {
         let bytes = requests(text);
         let len = bytes.len() as u64;
@@ -156,7 +158,63 @@ fn what_the_client_is_called_by_its_library_is_answered_here() {
         "client setinfo lib-name",
         "-ERR wrong number of arguments for 'client|setinfo' command\r\n",
     );
+    answered(
+        &mut session,
+        "client setinfo lib-color x",
+        "-ERR Unrecognized option 'lib-color'\r\n",
+    );
     assert_eq!(session.leases().len(), 0);
+}
+
+#[test]
+fn notices_of_maintenance_are_refused_here() {
+    let mut session = session();
+    answered(
+        &mut session,
+        "CLIENT Maint_Notifications ON moving-endpoint-type none",
+        "-ERR unknown subcommand 'Maint_Notifications'. Try CLIENT HELP.\r\n",
+    );
+    assert_eq!(session.leases().len(), 0);
+    exchange(&mut session, "GET a", "$-1\r\n");
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}
+
+#[test]
+fn empty_requests_reach_no_server() {
+    for pieces in [1, 3, 1000] {
+        let mut session = session().in_pieces_of(pieces);
+        let get = requests("GET a");
+        session.client(
+            &[
+                b"*0\r\n\r\n*-5\r\n",
+                &get[..],
+                b"*0\r\n\r\n",
+                &get,
+                b"*-1\r\n",
+            ]
+            .concat(),
+        );
+        assert_eq!(session.take_upstream(), requests("GET a; GET a"));
+        session.upstream(b"$-1\r\n$-1\r\n");
+        assert_eq!(returned(&mut session), Disposition::Keep);
+        session.client(&[&get[..], b"*-0\r\n"].concat());
+        session.upstream(b"$-1\r\n");
+        assert_eq!(
+            escaped(&session.take_client()),
+            escaped(b"$-1\r\n$-1\r\n$-1\r\n-ERR Protocol error: invalid multibulk length\r\n")
+        );
+        assert!(session.end().is_some());
+    }
+}
+
+#[test]
+fn a_connection_that_the_server_is_about_to_close_is_not_kept() {
+    for pieces in [1, 5, 1000] {
+        let mut session = session().in_pieces_of(pieces);
+        session.client(&requests("GET a"));
+        session.upstream(b"-ERR Protocol error: expected '$', got ' '\r\n");
+        assert_eq!(returned(&mut session), Disposition::Close);
+    }
 }
 
 #[test]
@@ -249,7 +307,11 @@ fn pushes_pass_and_are_no_replies() {
     session.upstream(b">2\r\n+x\r\n+y\r\n|1\r\n+ttl\r\n:1\r\n");
     assert!(session.is_leased());
     session.upstream(b"$1\r\na\r\n");
-    assert!(!session.is_leased());
+    assert_eq!(
+        returned(&mut session),
+        Disposition::Close,
+        "somebody has turned pushes to it"
+    );
     assert_eq!(
         session.take_client(),
         b">2\r\n+x\r\n+y\r\n|1\r\n+ttl\r\n:1\r\n$1\r\na\r\n"

@@ -10,6 +10,9 @@ use leaseway_sdk::testing::{LeaseEnd, ScriptedSession};
 use leaseway_sdk::{Disposition, LeaseError};
 use proptest::prelude::*;
 
+/// How servers refuse what they do not know.
+const UNKNOWN: &str = "-ERR unknown command 'x'\r\n";
+
 /// Something that happens to a session.
 #[derive(Clone, Debug)]
 enum Event {
@@ -39,7 +42,13 @@ fn event() -> impl Strategy<Value = Event> {
         "CLIENT SETNAME x",
         "CLIENT SETINFO lib-name x",
         "CLIENT REPLY OFF",
+        "CLIENT TRACKING ON",
+        "CLIENT MAINT_NOTIFICATIONS ON",
+        "CLIENT ID",
+        "BLPOP q 0",
+        "XREAD STREAMS s 0",
         "NONSENSE",
+        "CLIENT NONSENSE",
     ]);
     let reply = prop::sample::select(vec![
         "+OK\r\n",
@@ -48,6 +57,8 @@ fn event() -> impl Strategy<Value = Event> {
         "*2\r\n:1\r\n$-1\r\n",
         "%1\r\n+a\r\n:1\r\n",
         ">1\r\n+x\r\n",
+        UNKNOWN,
+        "-ERR Protocol error: x\r\n",
         "*-1\r\n",
     ]);
     prop_oneof![
@@ -55,6 +66,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|all| Event::Client(all.into_iter().flat_map(requests).collect())),
         6 => prop::collection::vec(reply, 1..4)
             .prop_map(|all| Event::Upstream(all.concat().into_bytes())),
+        1 => prop::sample::select(vec!["*0\r\n", "*-1\r\n", "\r\n", "*-0\r\n"])
+            .prop_map(|empty| Event::Client(empty.into())),
         1 => prop::collection::vec(any::<u8>(), 1..8).prop_map(Event::Client),
         1 => prop::collection::vec(any::<u8>(), 1..8).prop_map(Event::Upstream),
         1 => Just(Event::Fail),
@@ -81,6 +94,7 @@ proptest! {
         let pooling = if per_session { "session" } else { "command" };
         let config = format!(r#"{{"pooling": "{pooling}", "max-commands-per-lease": 3}}"#);
         let mut session = ScriptedSession::<Redis>::new(&config).in_pieces_of(pieces);
+        let mut refused = false;
         for event in events {
             if session.end().is_some() {
                 break;
@@ -88,6 +102,7 @@ proptest! {
             match event {
                 Event::Client(bytes) => session.client(&bytes),
                 Event::Upstream(bytes) => {
+                    refused |= bytes.windows(UNKNOWN.len()).any(|at| at == UNKNOWN.as_bytes());
                     for piece in bytes.chunks(pieces) {
                         if session.is_leased() {
                             session.upstream(piece);
@@ -105,9 +120,17 @@ proptest! {
         for lease in session.leases() {
             if lease.end == LeaseEnd::Returned(Disposition::Keep) {
                 let sent = lease.sent.escape_ascii().to_string();
-                for stays in ["SUBSCRIBE", "SETNAME", "NONSENSE", "REPLY", "AUTH", "SELECT", "QUIT"] {
+                for stays in [
+                    "SUBSCRIBE", "SETNAME", "TRACKING", "MAINT_", "REPLY", "AUTH", "SELECT", "QUIT"
+                ] {
                     prop_assert!(!sent.contains(stays), "{sent}");
                 }
+                for empty in ["*0", "*-"] {
+                    let within = format!("\\n{empty}");
+                    prop_assert!(!sent.starts_with(empty) && !sent.contains(&within), "{sent}");
+                }
+                // The server has to say so first.
+                prop_assert!(refused || !sent.contains("NONSENSE"), "{sent}");
                 prop_assert!(lease.received as usize >= 4 * count(&lease.sent), "{sent}");
                 let begun = sent.rfind("MULTI").unwrap_or(0);
                 let ended = sent.rfind("EXEC").max(sent.rfind("DISCARD")).unwrap_or(0);

@@ -56,8 +56,16 @@ fn a_connection_becomes_what_its_identity_says() {
         &target(Some(b"app"), 3, Protocol::Resp3),
     );
     connect(
-        &[("HELLO 3 AUTH default pw", HELLO)],
+        &[("AUTH pw", "+OK\r\n"), ("HELLO 3", HELLO)],
         &target(None, 0, Protocol::Resp3),
+    );
+    connect(
+        &[("HELLO 3 AUTH default pw", HELLO)],
+        &target(Some(b"default"), 0, Protocol::Resp3),
+    );
+    connect(
+        &[("AUTH default pw", "+OK\r\n")],
+        &target(Some(b"default"), 0, Protocol::Resp2),
     );
 }
 
@@ -161,13 +169,22 @@ fn a_server_without_reset_is_talked_back_step_by_step() {
 }
 
 #[test]
-fn only_a_pong_is_life() {
-    let probe = |reply: &str| testing::probe(&redis(), script(&[("PING", reply)]), 10);
-    assert_eq!(probe("+PONG\r\n"), Ok(()));
+fn only_a_server_at_work_is_alive() {
+    for reply in [
+        "+PONG\r\n",
+        "-NOAUTH Authentication required.\r\n",
+        "-NOPERM this user has no permissions to run the 'ping' command\r\n",
+    ] {
+        let script = script(&[("PING", reply)]);
+        assert_eq!(testing::probe(&redis(), script, 10), Ok(()), "{reply}");
+    }
     for reply in [
         "+PONG",
-        "-NOAUTH\r\n",
-        "-LOADING\r\n",
+        "-NOAUTH Authentication",
+        "-NOAUTHX no\r\n",
+        "-ERR no\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-MASTERDOWN Link with MASTER is down\r\n",
         "+PONGS\r\n",
         "+PONG\r\n+PONG\r\n",
         "$4\r\nPONG\r\n",

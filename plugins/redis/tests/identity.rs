@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use leaseway_plugin_redis::Redis;
-use leaseway_sdk::testing::{ScriptedSession, configure};
+use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, configure};
 use leaseway_sdk::{Disposition, LeaseError, Plugin};
 
 const HELLO_REPLY: &str = "%1\r\n$5\r\nproto\r\n:3\r\n";
@@ -42,8 +42,16 @@ fn auth_and_select_lease_as_whom_they_name_and_forward_nothing() {
 #[test]
 fn the_database_that_is_selected_already_needs_no_connection() {
     let mut session = session();
+    // Whether the server lets the client do so, only the server knows.
+    exchange(&mut session, "SELECT 0", "-NOAUTH\r\n");
+    exchange(&mut session, "SELECT 0", "+OK\r\n");
+    assert_eq!(returned(&mut session), Disposition::Keep);
     answered(&mut session, "SELECT 0", "+OK\r\n");
-    assert_eq!(session.leases().len(), 0);
+    answered(&mut session, "SELECT 1; SELECT 1", "+OK\r\n+OK\r\n");
+    assert_eq!(session.leases().len(), 3);
+    answered(&mut session, "RESET", "+RESET\r\n");
+    exchange(&mut session, "GET a", "$-1\r\n");
+    answered(&mut session, "SELECT 0", "+OK\r\n");
 }
 
 #[test]
@@ -101,6 +109,21 @@ fn nonsense_is_refused_without_a_connection() {
         ("SELECT", "wrong number of arguments for 'select' command"),
         ("SELECT x", "value is not an integer or out of range"),
         ("SELECT -1", "DB index is out of range"),
+        ("SELECT +3", "value is not an integer or out of range"),
+        ("SELECT 03", "value is not an integer or out of range"),
+        (
+            "SELECT 2147483648",
+            "value is out of range, value must between -2147483648 and 2147483647",
+        ),
+        ("RESET x", "wrong number of arguments for 'reset' command"),
+        (
+            "HELLO abc",
+            "Protocol version is not an integer or out of range",
+        ),
+        (
+            "HELLO +3",
+            "Protocol version is not an integer or out of range",
+        ),
         ("AUTH", "wrong number of arguments for 'auth' command"),
         ("AUTH a b c", "syntax error"),
         (
@@ -156,6 +179,7 @@ fn a_hello_that_the_server_refuses_changes_nothing() {
     session.client(&requests("HELLO 3"));
     session.upstream(b"-NOAUTH HELLO must be called with the client already authenticated\r\n");
     assert!(!session.is_leased());
+    assert_eq!(returned(&mut session), Disposition::Reset);
     session.take_client();
     session.take_upstream();
     exchange(&mut session, "GET a", "$-1\r\n");
@@ -176,6 +200,39 @@ fn a_name_given_with_hello_pins() {
     exchange(&mut session, "GET a", "$-1\r\n");
     session.client_eof();
     assert_eq!(returned(&mut session), Disposition::Reset);
+}
+
+#[test]
+fn a_name_that_the_server_refuses_pins_nothing_and_changes_nothing() {
+    for per_session in [false, true] {
+        let mut session = match per_session {
+            true => session_pooling(),
+            false => session(),
+        };
+        session.client(&requests("HELLO 3 SETNAME a?b; HGETALL h"));
+        session.take_upstream();
+        let refused = b"-ERR Client names cannot contain spaces\r\n";
+        session.upstream(refused);
+        assert_eq!(escaped(&session.take_client()), escaped(refused));
+        let ends: Vec<_> = session.leases().iter().map(|l| l.end.clone()).collect();
+        assert_eq!(ends.len(), 2);
+        assert_eq!(ends[0], LeaseEnd::Returned(Disposition::Reset));
+        assert_eq!(session.take_upstream(), requests("HGETALL h"));
+        assert_eq!(
+            last_identity(&mut session),
+            "user=default db=0 proto=2 auth=none"
+        );
+    }
+}
+
+#[test]
+fn the_default_user_by_name_is_not_the_one_without() {
+    let mut session = session();
+    answered(&mut session, "AUTH pw", "+OK\r\n");
+    let without = last_identity(&mut session);
+    answered(&mut session, "AUTH default pw", "+OK\r\n");
+    assert_ne!(last_identity(&mut session), without);
+    assert!(last_identity(&mut session).starts_with("user=default db=0 proto=2 auth="));
 }
 
 #[test]
@@ -229,7 +286,58 @@ fn a_command_that_must_be_seen_whole_has_its_limit() {
         session.take_client(),
         b"-ERR leaseway: over 16 KiB for a command of this kind\r\n"
     );
-    assert!(session.end().is_some());
+    session.client(&[b'*'; 20_000]);
+    session.client(b"\r\n");
+    exchange(&mut session, "WATCH a", "+OK\r\n");
+    session.client(b"*2\r\n$5\r\nRESET\r\n$20000\r\n");
+    session.client(&[b'*'; 20_002]);
+    session.take_client();
+    exchange(&mut session, "GET a", "$-1\r\n");
+    session.client(b"*3\r\n$5\r\nRESET\r\n$20000\r\n");
+    assert!(session.end().is_some(), "the rest is not to be told apart");
+}
+
+#[test]
+fn too_many_arguments_are_an_error_and_no_more() {
+    let mut session = session();
+    let many = |name: &str| format!("{name}{}", " x".repeat(20));
+    for held in [false, true] {
+        if held {
+            exchange(&mut session, "WATCH a", "+OK\r\n");
+        }
+        for (name, error) in [
+            ("RESET", "wrong number of arguments for 'reset' command"),
+            (
+                "CLIENT SETINFO",
+                "wrong number of arguments for 'client|setinfo' command",
+            ),
+            (
+                "QUIT",
+                "leaseway: too many arguments for a command of this kind",
+            ),
+        ] {
+            answered(&mut session, &many(name), &format!("-ERR {error}\r\n"));
+        }
+    }
+    exchange(&mut session, "GET a", "$-1\r\n");
+    let mut session = common::session();
+    for (name, error) in [
+        ("SELECT", "wrong number of arguments for 'select' command"),
+        ("AUTH", "syntax error"),
+        (
+            "HELLO",
+            "leaseway: too many arguments for a command of this kind",
+        ),
+    ] {
+        answered(&mut session, &many(name), &format!("-ERR {error}\r\n"));
+    }
+    for cut in 100..requests(&many("AUTH")).len() {
+        let mut session = common::session();
+        session.client(&requests(&many("AUTH"))[..cut]);
+        session.client(&requests(&many("AUTH"))[cut..]);
+        assert_eq!(session.take_client(), b"-ERR syntax error\r\n", "{cut}");
+        exchange(&mut session, "GET a", "$-1\r\n");
+    }
 }
 
 #[test]

@@ -128,7 +128,8 @@ fn quit_in_a_transaction_is_answered_behind_its_replies() {
 fn state_that_stays_pins_to_the_end_of_the_session() {
     for (text, end) in [
         ("CLIENT SETNAME x", Disposition::Reset),
-        ("CLIENT TRACKING ON", Disposition::Reset),
+        ("CLIENT TRACKING ON", Disposition::Close),
+        ("CLIENT CACHING YES", Disposition::Close),
         ("READONLY", Disposition::Reset),
         ("CLIENT NO-EVICT ON", Disposition::Close),
         ("CLIENT NO-TOUCH ON", Disposition::Close),
@@ -171,7 +172,65 @@ fn pushes_reach_a_pinned_client_between_its_commands() {
     assert_eq!(session.take_client(), push);
     exchange(&mut session, "GET k", "$-1\r\n");
     session.client_eof();
-    assert_eq!(returned(&mut session), Disposition::Reset);
+    assert_eq!(returned(&mut session), Disposition::Close);
+}
+
+#[test]
+fn a_local_answer_does_not_stand_in_a_push() {
+    let mut session = session();
+    exchange(&mut session, "CLIENT TRACKING ON", "+OK\r\n");
+    session.upstream(b">2\r\n$10\r\ninvalidate\r\n");
+    answered(
+        &mut session,
+        "CLIENT SETINFO lib-name x",
+        ">2\r\n$10\r\ninvalidate\r\n",
+    );
+    session.upstream(b"*1\r\n$1\r\nk\r\n");
+    assert_eq!(
+        escaped(&session.take_client()),
+        escaped(b"*1\r\n$1\r\nk\r\n+OK\r\n")
+    );
+}
+
+#[test]
+fn a_connection_whose_id_a_pinned_client_knows_is_nobody_elses() {
+    for (text, replies, end) in [
+        ("CLIENT ID", ":7\r\n", Disposition::Keep),
+        (
+            "CLIENT SETNAME x; CLIENT ID",
+            "+OK\r\n:7\r\n",
+            Disposition::Close,
+        ),
+        (
+            "CLIENT ID; CLIENT SETNAME x",
+            ":7\r\n+OK\r\n",
+            Disposition::Close,
+        ),
+        (
+            "MULTI; CLIENT ID; EXEC",
+            "+OK\r\n+QUEUED\r\n*1\r\n:7\r\n",
+            Disposition::Close,
+        ),
+    ] {
+        let mut session = session();
+        exchange(&mut session, text, replies);
+        session.client_eof();
+        assert_eq!(returned(&mut session), end, "{text}");
+    }
+}
+
+#[test]
+fn what_a_library_says_of_itself_in_a_transaction_is_part_of_it() {
+    for text in ["CLIENT SETINFO lib-name x", "CLIENT MAINT_NOTIFICATIONS ON"] {
+        let mut session = session();
+        exchange(
+            &mut session,
+            &format!("MULTI; {text}; EXEC"),
+            "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
+        );
+        assert!(!session.is_leased());
+        assert_eq!(returned(&mut session), Disposition::Close);
+    }
 }
 
 #[test]
@@ -196,23 +255,28 @@ fn where_replies_cannot_be_counted_they_are_copied_and_the_connection_closed() {
         "CLIENT REPLY SKIP",
         "SCRIPT DEBUG YES",
         "DEBUG SLEEP 0",
+        "CLUSTER SYNCSLOTS x",
         "SOME.MODULE x",
         "CLIENT SOMETHING",
     ] {
         let mut session = session();
         exchange(&mut session, text, "any\r\nthing at all");
-        session.client(&requests("PING; GET a"));
-        assert_eq!(session.take_upstream(), requests("PING; GET a"), "{text}");
+        let more = "PING; RESET; CLIENT SETINFO lib-name x; AUTH a; HELLO 3; FOO; QUIT";
+        session.client(&requests(more));
+        assert_eq!(session.take_upstream(), requests(more), "{text}");
         session.upstream(b"more");
         assert_eq!(session.take_client(), b"more", "{text}");
-        answered(&mut session, "QUIT", "+OK\r\n");
+        session.client(b"*x no request");
+        assert_eq!(session.take_upstream(), b"*x no request", "{text}");
+        session.upstream_eof();
+        session.client_eof();
         assert!(session.end().is_some());
         assert_eq!(returned(&mut session), Disposition::Close, "{text}");
     }
 }
 
 #[test]
-fn a_subscriber_that_leaves_ends_the_session() {
+fn a_subscriber_that_leaves_is_ended_by_the_server() {
     let mut session = session();
     exchange(
         &mut session,
@@ -220,8 +284,9 @@ fn a_subscriber_that_leaves_ends_the_session() {
         "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
     );
     session.client_eof();
+    assert!(session.upstream_saw_eof(), "the server ends it");
+    session.upstream_eof();
     assert!(session.end().is_some());
-    assert!(!session.upstream_saw_eof());
     assert_eq!(returned(&mut session), Disposition::Close);
 }
 
@@ -230,7 +295,7 @@ fn reset_gives_a_pinned_connection_back_and_makes_the_client_anew() {
     for (text, end) in [
         ("MULTI", Disposition::Reset),
         ("CLIENT SETNAME x", Disposition::Reset),
-        ("SUBSCRIBE a", Disposition::Close),
+        ("CLIENT TRACKING ON", Disposition::Close),
     ] {
         let mut session = session();
         exchange(&mut session, text, "+OK\r\n");

@@ -2,7 +2,7 @@
 //! or is none of the server's business.
 //!
 //! Owns the list of commands and what is said of them; never looks at a session. A command that
-//! is not listed is [`Class::Stream`]: nothing is known of what it leaves behind, nor of how many
+//! is not listed is [`Class::Unknown`]: nothing is known of what it leaves behind, nor of how many
 //! replies it has. Called by the session for every command of a client.
 
 mod names;
@@ -16,8 +16,10 @@ use crate::resp::request::Command;
 pub enum Class {
     /// Leaves nothing behind, has one reply, and does no harm when it is carried out twice.
     Read,
-    /// Leaves nothing behind and has one reply. Blocking commands are no different.
+    /// Leaves nothing behind and has one reply.
     Write,
+    /// The same, but the reply may wait until somebody else does something.
+    Block,
     /// `MULTI`: begins a transaction.
     Multi,
     /// `EXEC`: ends a transaction, and what was watched.
@@ -36,6 +38,10 @@ pub enum Class {
     Taint,
     /// Leaves state behind, and nobody knows how many replies follow.
     Stream,
+    /// Perhaps no command at all, and perhaps one that does anything: the server's answer tells.
+    Unknown,
+    /// `CLIENT ID`: with it, others can have the server say something on this connection.
+    Id,
     /// `AUTH`.
     Auth,
     /// `HELLO`.
@@ -44,6 +50,8 @@ pub enum Class {
     Select,
     /// `CLIENT SETINFO`: says what the client is, which is nobody's state.
     SetInfo,
+    /// `CLIENT MAINT_NOTIFICATIONS`: asks for pushes about the one server behind a connection.
+    Maintenance,
     /// `RESET`.
     Reset,
     /// `QUIT`.
@@ -57,7 +65,8 @@ pub enum Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Named {
     Is(Class),
-    /// The first argument decides; names of subcommands, and what they are.
+    /// The first argument decides; names of subcommands and what they are, and what all others
+    /// are.
     Container(&'static [(&'static str, Class)], Class),
 }
 
@@ -68,13 +77,14 @@ pub fn classify(command: &Command<'_>) -> Parsed<Class> {
     let known = |value| Parsed::Complete { value, len: 0 };
     match named(command.name()) {
         Named::Is(class) => known(class),
-        Named::Container(_, bare) if command.argc == 1 => known(bare),
-        Named::Container(subcommands, _) => command.arguments(1).map(|arguments| {
+        // An error whatever it is.
+        Named::Container(..) if command.argc == 1 => known(Class::Write),
+        Named::Container(subcommands, others) => command.arguments(1).map(|arguments| {
             let name = Lowered::new(arguments.first().copied().unwrap_or_default());
             subcommands
                 .iter()
                 .find(|(subcommand, _)| subcommand.as_bytes() == name.bytes())
-                .map_or(Class::Stream, |(_, class)| *class)
+                .map_or(others, |(_, class)| *class)
         }),
     }
 }
@@ -94,6 +104,9 @@ fn named(name: &[u8]) -> Named {
     if is_in(names::WRITE) {
         return Named::Is(Class::Write);
     }
+    if is_in(names::BLOCK) {
+        return Named::Is(Class::Block);
+    }
     let special = names::SPECIAL
         .iter()
         .find(|(special, _)| special.as_bytes() == name);
@@ -107,9 +120,10 @@ fn named(name: &[u8]) -> Named {
         return Named::Is(Class::Write);
     }
     match name {
-        b"client" => Named::Container(names::CLIENT, Class::Write),
-        b"script" => Named::Container(names::SCRIPT, Class::Write),
-        _ => Named::Is(Class::Stream),
+        b"client" => Named::Container(names::CLIENT, Class::Unknown),
+        b"script" => Named::Container(names::SCRIPT, Class::Unknown),
+        b"cluster" => Named::Container(names::CLUSTER, Class::Write),
+        _ => Named::Is(Class::Unknown),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Splitting an inline request into words, by the same rules as Redis: double quotes with
-//! escapes, single quotes without, and both end at a space or the end of the line.
+//! escapes, single quotes without, and both end at a space or the end of the line. Vertical tabs and
+//! form feeds are spaces between words, and within a word they are not.
 //!
 //! Only what people type by hand, and health checks, come this way.
 
@@ -28,7 +29,7 @@ fn word(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     loop {
         match rest {
             [] => return Some((word, rest)),
-            [byte, ..] if is_space(*byte) => return Some((word, rest)),
+            [b' ' | b'\n' | b'\r' | b'\t', ..] => return Some((word, rest)),
             [b'"', tail @ ..] => return ended(double(tail, &mut word)?).map(|tail| (word, tail)),
             [b'\'', tail @ ..] => return ended(single(tail, &mut word)?).map(|tail| (word, tail)),
             [byte, tail @ ..] => {
@@ -122,6 +123,8 @@ mod tests {
             (b" \t ", &[]),
             (b"PING", &[&b"PING"[..]]),
             (b"  set  k v\r", &[b"set", b"k", b"v"]),
+            (b"get\x0bk \x0c k", &[b"get\x0bk", b"k"]),
+            (b"'get'\x0bk", &[b"get", b"k"]),
             (b"set k \"a b\"", &[b"set", b"k", b"a b"]),
             (b"set k ''", &[b"set", b"k", b""]),
             (b"\"GET\" k", &[b"GET", b"k"]),

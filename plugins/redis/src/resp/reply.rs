@@ -23,7 +23,15 @@ pub struct Covered {
     pub replies: u64,
     /// Whether one of them is an error.
     pub errors: bool,
+    /// Whether one of them says that the server could not read what it was sent. It closes the
+    /// connection after that.
+    pub refused: bool,
+    /// Whether a push begins within these bytes.
+    pub pushes: bool,
 }
+
+/// How the error begins that a server closes the connection after.
+const REFUSAL: &[u8] = b"-ERR Protocol error";
 
 /// This is not RESP, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +64,8 @@ pub struct Replies {
     attributed: bool,
     /// The first byte of the reply under way is an error's.
     error: bool,
+    /// How much of [`REFUSAL`] the reply under way has matched, as long as it does.
+    refusal: Option<usize>,
 }
 
 /// An aggregate that has begun.
@@ -138,6 +148,7 @@ impl Replies {
             }
             if self.open.is_empty() && self.text.is_none() {
                 self.error = matches!(rest[0], b'-' | b'!');
+                self.refusal = (rest[0] == REFUSAL[0]).then_some(1);
             }
             let len = match self.text {
                 Some(text) => self.text(text, rest, &mut covered),
@@ -153,6 +164,13 @@ impl Replies {
     /// Goes on within a line of text; how many bytes belong to it.
     fn text(&mut self, mut text: Text, rest: &[u8], covered: &mut Covered) -> u64 {
         for (at, byte) in rest.iter().enumerate() {
+            if let Some(matched) = self.refusal {
+                self.refusal = (REFUSAL[matched] == *byte).then_some(matched + 1);
+                if self.refusal == Some(REFUSAL.len()) {
+                    self.refusal = None;
+                    covered.refused = true;
+                }
+            }
             text = match (text, byte) {
                 (Text::Cr, b'\n') => {
                     self.text = None;
@@ -202,7 +220,10 @@ impl Replies {
             b'%' => self.aggregate(length(header.says)?, 2, Role::Value, covered)?,
             b'|' => self.aggregate(length(header.says)?, 2, Role::Attribute, covered)?,
             b'>' if !self.at_boundary() => return Err(Invalid::Place),
-            b'>' => self.aggregate(length(header.says)?, 1, Role::Push, covered)?,
+            b'>' => {
+                covered.pushes = true;
+                self.aggregate(length(header.says)?, 1, Role::Push, covered)?;
+            }
             b'.' => match self.open.last() {
                 Some(open) if open.left == Left::Streamed => self.end(covered),
                 _ => return Err(Invalid::Place),

@@ -256,3 +256,32 @@ proptest! {
         prop_assert_eq!(in_pieces(&bytes, &every, most), whole);
     }
 }
+
+#[test]
+fn a_servers_refusal_to_read_on_is_seen_in_any_split() {
+    let refusal = b"+OK\r\n-ERR Protocol error: expected '$'\r\n";
+    for cut in 0..refusal.len() {
+        let mut replies = Replies::default();
+        let first = replies.cover(&refusal[..cut], 9).unwrap();
+        let rest = &refusal[usize::try_from(first.bytes).unwrap()..];
+        let second = replies.cover(rest, 9).unwrap();
+        assert!(first.refused || second.refused, "cut at {cut}");
+    }
+    for other in [
+        &b"-ERR Protocol"[..],
+        b"-ERR protocol error\r\n",
+        b"+ERR Protocol error\r\n",
+        b"--ERR Protocol error\r\n",
+        b"*1\r\n-ERR Protocol error\r\n",
+        b"-ERR\r\n+-ERR Protocol error\r\n",
+    ] {
+        assert!(!cover(other).unwrap().refused, "{}", other.escape_ascii());
+    }
+}
+
+#[test]
+fn pushes_are_told_of() {
+    assert!(cover(b">1\r\n+x\r\n+OK\r\n").unwrap().pushes);
+    assert!(cover(b">0\r\n").unwrap().pushes);
+    assert!(!cover(b"*1\r\n$1\r\n>\r\n").unwrap().pushes);
+}

@@ -7,7 +7,7 @@
 
 use leaseway_sdk::frame::{self, Parsed};
 
-use super::number;
+use super::{integer, number};
 
 /// How many arguments a request may have, its name included.
 pub const MAX_ARGUMENTS: u64 = 1024 * 1024;
@@ -77,7 +77,7 @@ fn bulks(data: &[u8]) -> Parsed<Front<'_>> {
         Parsed::Incomplete { at_least } => return Parsed::Incomplete { at_least },
         Parsed::Invalid(why) => return Parsed::Invalid(why),
     };
-    if says == b"0" || (says[..1] == *b"-" && number(&says[1..]).is_some()) {
+    if integer(says).is_some_and(|count| count <= 0) {
         return complete(Front::Empty(first), first);
     }
     let Some(argc) = number(says).filter(|argc| *argc <= MAX_ARGUMENTS) else {

@@ -69,6 +69,7 @@ fn nothing_to_do_is_told_from_something() {
         (b"   \r\n", 5),
         (b"*0\r\n", 4),
         (b"*-1\r\n*1\r\n", 5),
+        (b"*-9223372036854775808\r\n", 23),
     ] {
         assert!(
             matches!(front(data), Parsed::Complete { value: Front::Empty(len), .. } if len == expected),
@@ -104,6 +105,10 @@ fn what_redis_refuses_is_refused() {
         (b"*01\r\n", BAD_COUNT),
         (b"*+1\r\n", BAD_COUNT),
         (b"*\r\n", BAD_COUNT),
+        (b"*-\r\n", BAD_COUNT),
+        (b"*-0\r\n", BAD_COUNT),
+        (b"*-01\r\n", BAD_COUNT),
+        (b"*-9223372036854775809\r\n", BAD_COUNT),
         (b"*1048577\r\n", BAD_COUNT),
         (b"*1111111111111111111111111111111111111\r\n", BAD_COUNT),
         (b"*1\r\nPING", NO_BULK),

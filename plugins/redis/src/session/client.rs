@@ -9,7 +9,7 @@ use leaseway_sdk::{Choice, Side, Steps};
 use super::pin::Pin;
 use super::{Lease, Session};
 use crate::commands::{self, Class};
-use crate::config::Pooling;
+use crate::config::{MOST_COMMANDS_PER_LEASE, Pooling};
 use crate::resp::request::{self, Command, Front, ProtocolError};
 use crate::resp::write;
 
@@ -26,8 +26,10 @@ struct Taken<'a> {
 enum Next<'a> {
     /// Nothing that could be judged yet.
     More,
-    /// Commands that this lease has no room for.
-    Full,
+    /// Something that has to wait until replies have come.
+    Wait,
+    /// Empty requests, so many bytes of them.
+    Empty(u64),
     /// A command that the session handles itself.
     Own(Class, Command<'a>),
     /// No request.
@@ -36,6 +38,20 @@ enum Next<'a> {
     Broken(ProtocolError),
 }
 
+/// What follows an answer of the session's own.
+pub(super) enum Go {
+    /// So many bytes are covered, and there may be more behind them.
+    On(u64),
+    /// What is there is not whole.
+    Wait,
+    /// There is no lease any more, or soon no session.
+    End,
+}
+
+/// How many times at most one call goes from commands that are forwarded to such that are not, and
+/// back: a call may return 4,096 steps.
+const MAX_ROUNDS: usize = 1024;
+
 impl Session {
     /// The client has sent this, and no connection is leased.
     #[inline]
@@ -43,6 +59,7 @@ impl Session {
         if let Some(claim) = self.claim.take() {
             // The connection that was to prove it has come and gone.
             self.identity = claim.identity;
+            self.proved = true;
         }
         if !self.frame.is_done() {
             return self.swallow(shown);
@@ -51,17 +68,16 @@ impl Session {
         let taken = self.take(shown);
         if self.lease.owed > 0 {
             self.lease.first = taken.bytes;
-            let steps = forward(taken.bytes, taken.replayable);
+            let steps = self.forward(Steps::new(), &taken);
             return Choice::lease(self.identity.target()).then(steps);
         }
-        if taken.bytes > 0 {
-            // Empty requests.
-            return Choice::answer(Steps::new().discard(taken.bytes));
-        }
         match taken.next {
-            Next::More | Next::Full => Choice::NeedMore,
-            Next::Own(class, command) => self.own_without_lease(class, &command),
-            Next::Invalid(why) | Next::Broken(why) => Choice::answer(protocol_error(why)),
+            Next::More | Next::Wait => Choice::NeedMore,
+            Next::Empty(bytes) => Choice::answer(Steps::new().discard(bytes)),
+            Next::Own(class, command) => self.own_without_lease(class, &command, shown),
+            Next::Invalid(why) | Next::Broken(why) => {
+                Choice::answer(protocol_error(Steps::new(), why))
+            }
         }
     }
 
@@ -70,7 +86,7 @@ impl Session {
         match self.frame.cover(shown) {
             Ok(0) => Choice::NeedMore,
             Ok(bytes) => Choice::answer(Steps::new().discard(bytes)),
-            Err(why) => Choice::answer(protocol_error(why)),
+            Err(why) => Choice::answer(protocol_error(Steps::new(), why)),
         }
     }
 
@@ -79,29 +95,81 @@ impl Session {
     pub(super) fn commands_in_lease(&mut self, shown: &[u8]) -> Steps {
         // Bytes of the upstream that were covered have come, or these would not be shown.
         self.lease.past_shown = false;
+        if self.lease.pin.is_streaming() {
+            return Steps::new().forward_rest();
+        }
         self.lease.client_waits = self.claim.is_some();
         if self.lease.client_waits {
             // Who the client is depends on the reply to its `HELLO`.
             return Steps::new();
         }
-        let taken = self.take(shown);
-        if taken.bytes > 0 {
-            return forward(taken.bytes, taken.replayable);
-        }
-        let quiet = self.lease.is_quiet();
-        let steps = match taken.next {
-            Next::More => Steps::new(),
-            Next::Own(class, command) if quiet => self.own_in_lease(class, &command),
-            Next::Invalid(why) if quiet => protocol_error(why),
-            // It will never be whole, so its own reply is not waited for.
-            Next::Broken(why) if quiet || self.lease.owed == 1 => protocol_error(why),
-            Next::Full | Next::Own(..) | Next::Invalid(_) | Next::Broken(_) => {
-                self.lease.client_waits = true;
-                Steps::new()
+        let mut steps = Steps::new();
+        let mut at = 0;
+        for round in 0.. {
+            if round == MAX_ROUNDS {
+                return steps;
             }
-        };
-        if self.client_ended && !self.lease.client_waits && self.lease.is_quiet() {
+            let Some(rest) = usize::try_from(at)
+                .ok()
+                .and_then(|at| shown.get(at..))
+                .filter(|rest| !rest.is_empty())
+            else {
+                break;
+            };
+            let taken = self.take(rest);
+            steps = self.forward(steps, &taken);
+            if self.lease.pin.is_streaming() {
+                return steps;
+            }
+            if self.client_ended && self.lease.may_wait() {
+                return self.end_passes(steps);
+            }
+            if taken.bytes > 0 {
+                at += taken.bytes;
+                continue;
+            }
+            let quiet = self.lease.is_quiet();
+            let go;
+            (steps, go) = match taken.next {
+                Next::More => (steps, Go::Wait),
+                Next::Empty(bytes) => (steps.discard(bytes), Go::On(bytes)),
+                Next::Own(class, command) if quiet => {
+                    self.own_in_lease(class, &command, rest, steps)
+                }
+                Next::Invalid(why) if quiet => return protocol_error(steps, why),
+                // It will never be whole, so its own reply is not waited for.
+                Next::Broken(why) if quiet || self.lease.owed == 1 => {
+                    return protocol_error(steps, why);
+                }
+                Next::Wait | Next::Own(..) | Next::Invalid(_) | Next::Broken(_) => {
+                    self.lease.client_waits = true;
+                    return steps;
+                }
+            };
+            match go {
+                Go::On(bytes) => at += bytes,
+                Go::Wait => break,
+                Go::End => return steps,
+            }
+        }
+        // What is left here will never be whole.
+        if self.client_ended && self.lease.is_quiet() {
             return steps.close("the client closed its side");
+        }
+        steps
+    }
+
+    /// Passes on what was taken. Where the replies cannot be counted, nobody looks at what follows
+    /// either: whatever the relay said to it might overtake a reply, or stand in the middle of one.
+    #[inline]
+    fn forward(&self, steps: Steps, taken: &Taken<'_>) -> Steps {
+        let steps = match taken.bytes {
+            0 => steps,
+            bytes if taken.replayable => steps.forward_idempotent(bytes),
+            bytes => steps.forward(bytes),
+        };
+        if self.lease.pin.is_streaming() {
+            return steps.forward_rest();
         }
         steps
     }
@@ -125,7 +193,7 @@ impl Session {
                 }
             }
         }
-        while self.frame.is_done() {
+        while self.frame.is_done() && !self.lease.pin.is_streaming() {
             let Some(rest) = usize::try_from(taken.bytes)
                 .ok()
                 .and_then(|at| shown.get(at..))
@@ -147,17 +215,20 @@ impl Session {
     /// Takes the command at the front; how many bytes of it are covered.
     #[inline]
     fn take_one<'a>(&mut self, shown: &'a [u8], replayable: &mut bool) -> Result<u64, Next<'a>> {
+        if self.lease.unknown {
+            return Err(Next::Wait);
+        }
         let command = match request::front(shown) {
             Parsed::Complete { value, .. } => match value {
                 Front::Command(command) => command,
-                Front::Empty(len) => return Ok(len as u64),
+                Front::Empty(_) => return Err(Next::Empty(empty(shown))),
             },
             Parsed::Incomplete { .. } => return Err(Next::More),
             Parsed::Invalid(why) => return Err(Next::Invalid(why)),
         };
         let class = match commands::classify(&command) {
             Parsed::Complete { value, .. } => value,
-            Parsed::Incomplete { at_least } if at_least > super::own::MAX_SHOWN => Class::Stream,
+            Parsed::Incomplete { at_least } if at_least > super::own::MAX_SHOWN => Class::Unknown,
             Parsed::Incomplete { .. } => return Err(Next::More),
             Parsed::Invalid(why) => return Err(Next::Invalid(why)),
         };
@@ -166,8 +237,12 @@ impl Session {
         }
         let lease = &mut self.lease;
         let most = u64::from(self.shared.config.max_commands_per_lease.get());
-        if lease.taken >= most && !lease.pin.is_held() {
-            return Err(Next::Full);
+        let full = lease.taken >= most && !lease.pin.is_held();
+        let crowded = lease.blocking.len() >= MOST_COMMANDS_PER_LEASE as usize;
+        // Its replies must not be taken for those of commands around it.
+        let alone = class == Class::Unknown && !lease.is_quiet();
+        if full || crowded || alone {
+            return Err(Next::Wait);
         }
         let (start, mut frame) = command.rest();
         let covered = frame.cover(&shown[start..]).map_err(Next::Invalid)?;
@@ -177,6 +252,10 @@ impl Session {
         lease.pin.see(class, command.argc == 1);
         lease.taken += 1;
         lease.owed += 1;
+        lease.unknown = class == Class::Unknown;
+        if class == Class::Block && !lease.pin.is_queueing() {
+            lease.blocking.push_back(lease.taken);
+        }
         *replayable &= class == Class::Read;
         self.frame = frame;
         Ok(start as u64 + covered)
@@ -185,7 +264,9 @@ impl Session {
     /// Whether the session handles such a command itself, rather than forward it.
     fn is_own(&self, class: Class) -> bool {
         match class {
-            Class::Quit | Class::Reset | Class::SetInfo | Class::Web => true,
+            Class::Quit | Class::Reset | Class::Web => true,
+            // In a transaction the server counts them as commands.
+            Class::SetInfo | Class::Maintenance => !self.lease.pin.is_queueing(),
             // On a pinned connection they are the client's own business with the server.
             Class::Auth | Class::Hello | Class::Select => !self.lease.pin.is_held(),
             _ => false,
@@ -193,18 +274,24 @@ impl Session {
     }
 }
 
-#[inline]
-fn forward(bytes: u64, replayable: bool) -> Steps {
-    if replayable {
-        Steps::new().forward_idempotent(bytes)
-    } else {
-        Steps::new().forward(bytes)
+/// How long the empty requests at the front are. No server needs them, and one that took such a
+/// thing for an error would say so to whoever has the connection by then.
+fn empty(shown: &[u8]) -> u64 {
+    let mut bytes = 0;
+    while let Some(rest) = shown.get(bytes..)
+        && let Parsed::Complete {
+            value: Front::Empty(len),
+            ..
+        } = request::front(rest)
+    {
+        bytes += len;
     }
+    bytes as u64
 }
 
 /// As Redis says it, and closes.
-fn protocol_error(why: ProtocolError) -> Steps {
-    Steps::new()
+pub(super) fn protocol_error(steps: Steps, why: ProtocolError) -> Steps {
+    steps
         .send(
             Side::Client,
             write::error(&format!("ERR Protocol error: {why}")),

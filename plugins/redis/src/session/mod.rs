@@ -12,6 +12,7 @@ mod own;
 mod pin;
 mod replies;
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use leaseway_sdk::{
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
 pub struct Session {
     shared: Rc<Shared>,
     identity: Rc<Identity>,
+    /// The client has had a connection of its identity, so the server agrees to that.
+    proved: bool,
     /// The client wants to be somebody else, and a connection has been asked for to find out
     /// whether it may.
     claim: Option<Claim>,
@@ -62,6 +65,10 @@ struct Lease {
     owed: u64,
     /// Commands sent.
     taken: u64,
+    /// Of these, the ones that may wait for others and have no reply yet; the first has number 1.
+    blocking: VecDeque<u64>,
+    /// The last command sent is unknown, and its reply has not begun. Nothing follows it.
+    unknown: bool,
     replies: Replies,
     /// Replies have been covered past what was shown, and nobody knows whether they have come.
     past_shown: bool,
@@ -78,6 +85,7 @@ impl Session {
     pub(crate) fn new(shared: Rc<Shared>) -> Self {
         Self {
             identity: Rc::clone(&shared.identity),
+            proved: false,
             shared,
             claim: None,
             frame: Rest::default(),
@@ -87,10 +95,42 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The client has ended, and only the server knows which of its commands will still have a
+    /// reply: it is told of the end, and drops a client that waits. What the client has sent before
+    /// goes there as it is, since nothing comes behind it.
+    fn end_passes(&mut self, steps: Steps) -> Steps {
+        self.lease.pin.stream();
+        steps.forward_rest()
+    }
+}
+
 impl Lease {
-    /// Whether nothing more is expected from the server, as far as one can know.
+    /// Whether nothing more is expected from the server.
     fn is_quiet(&self) -> bool {
-        self.owed == 0 || self.pin.is_streaming()
+        self.owed == 0 && self.replies.at_boundary()
+    }
+
+    /// Whether the reply that is expected next may come late or never.
+    fn may_wait(&self) -> bool {
+        self.unknown || self.blocking.front() == Some(&(self.taken - self.owed + 1))
+    }
+
+    /// Takes note of replies.
+    fn answered(&mut self, replies: u64) {
+        self.owed -= replies;
+        let answered = self.taken - self.owed;
+        while self.blocking.front().is_some_and(|at| *at <= answered) {
+            self.blocking.pop_front();
+        }
+    }
+
+    /// What becomes of the connection if it has to be another's or nobody's.
+    fn disposition_at_least_reset(&self) -> Disposition {
+        match self.disposition() {
+            Disposition::Keep => Disposition::Reset,
+            worse => worse,
+        }
     }
 
     fn disposition(&self) -> Disposition {
@@ -122,9 +162,16 @@ impl OnEof for Session {
             return Steps::new();
         }
         self.client_ended = true;
+        if self.lease.pin.is_streaming() {
+            return Steps::new().forward_rest();
+        }
         // A request that will never be whole has no reply to wait for.
-        if self.lease.is_quiet() || !self.frame.is_done() {
+        let cut = !self.frame.is_done();
+        if self.lease.is_quiet() || (cut && self.lease.owed <= 1) {
             return Steps::new().close("the client closed its side");
+        }
+        if cut || self.lease.may_wait() {
+            return self.end_passes(Steps::new());
         }
         Steps::new()
     }

@@ -23,6 +23,9 @@ pub(super) struct Pin {
     for_good: bool,
     /// Replies cannot be counted.
     streaming: bool,
+    /// The client has been told the connection's id. With that, whoever has it can turn the pushes
+    /// of another connection here.
+    id_is_known: bool,
     /// What must become of the connection, at least.
     fate: Fate,
 }
@@ -54,7 +57,8 @@ impl Pin {
             self.asking = false;
         }
         match class {
-            Class::Read | Class::Write => return,
+            Class::Read | Class::Write | Class::Block | Class::Unknown => return,
+            Class::Id => self.id_is_known = true,
             Class::Multi => self.multi = true,
             Class::Watch => self.watch = true,
             Class::Asking => self.asking = true,
@@ -68,13 +72,23 @@ impl Pin {
             Class::Pin | Class::Select => self.stay(Fate::Reset),
             // A server without `RESET` cannot take these back.
             Class::Taint | Class::Auth | Class::Hello => self.stay(Fate::Close),
-            // The session answers the rest itself; if one should come here, nothing is known.
-            Class::Stream | Class::SetInfo | Class::Reset | Class::Quit | Class::Web => {
-                self.streaming = true;
-                self.stay(Fate::Close);
-            }
+            // Part of a transaction, or the session would have answered.
+            Class::SetInfo | Class::Maintenance => self.spoil(),
+            // The session answers the others itself; if one should come here, nothing is known.
+            Class::Stream | Class::Reset | Class::Quit | Class::Web => self.stream(),
         }
         self.was_held |= self.multi || self.watch || self.asking;
+    }
+
+    /// Takes note that from here on nobody knows what passes.
+    pub(super) fn stream(&mut self) {
+        self.streaming = true;
+        self.stay(Fate::Close);
+    }
+
+    /// Takes note that nobody else may have the connection, although its client need not keep it.
+    pub(super) fn spoil(&mut self) {
+        self.fate = Fate::Close;
     }
 
     fn stay(&mut self, fate: Fate) {
@@ -94,6 +108,11 @@ impl Pin {
         self.streaming
     }
 
+    /// Whether the server only takes note of commands now, and replies to all with `EXEC`.
+    pub(super) fn is_queueing(self) -> bool {
+        self.multi
+    }
+
     /// Whether commands that follow mean something else once the connection is gone: within
     /// `MULTI` they would be carried out one by one.
     pub(super) fn is_transaction(self) -> bool {
@@ -103,6 +122,9 @@ impl Pin {
     /// What may become of the connection now that all replies are in, `errors` among them or
     /// not.
     pub(super) fn disposition(self, errors: bool) -> Disposition {
+        if self.id_is_known && (self.for_good || self.was_held) {
+            return Disposition::Close;
+        }
         let doubt = self.multi || self.watch || self.asking || (self.was_held && errors);
         match self.fate.max(if doubt { Fate::Reset } else { Fate::Keep }) {
             Fate::Keep => Disposition::Keep,
@@ -174,6 +196,12 @@ mod tests {
         assert_eq!(after(&[Pin]).disposition(false), Disposition::Reset);
         assert_eq!(after(&[Taint, Pin]).disposition(false), Disposition::Close);
         assert_eq!(after(&[Pin, Stream]).disposition(false), Disposition::Close);
+        assert_eq!(after(&[Pin, Id]).disposition(false), Disposition::Close);
+        assert_eq!(
+            after(&[Id, Multi, Exec]).disposition(false),
+            Disposition::Close
+        );
+        assert_eq!(after(&[Id, Read]).disposition(false), Disposition::Keep);
         assert!(after(&[Stream, Multi, Exec]).is_streaming());
         for class in [Pin, Taint, Stream, Select, Auth, Hello] {
             assert!(after(&[class, Read, Multi, Exec]).is_held(), "{class:?}");
