@@ -73,11 +73,8 @@ impl Connection {
         kernel::unacknowledged(&self.stream)
     }
 
-    /// Makes it ready to go to another worker.
-    ///
-    /// # Errors
-    /// The runtime does not let go of it; it is closed then.
-    pub fn pack(self) -> io::Result<Parcel> {
+    /// Takes out its stream, for a conversation.
+    pub(super) fn part(self) -> (TcpStream, Parted) {
         let Self {
             stream,
             tag,
@@ -87,15 +84,65 @@ impl Connection {
             uses,
             permit,
         } = self;
-        Ok(Parcel {
-            stream: stream.into_std()?,
+        let parted = Parted {
             tag,
             target,
-            caretaker: caretaker.name().to_owned(),
+            caretaker,
             expires,
             uses,
             permit,
+        };
+        (stream, parted)
+    }
+
+    /// Makes it ready to go to another worker.
+    ///
+    /// # Errors
+    /// The runtime does not let go of it; it is closed then.
+    pub fn pack(self) -> io::Result<Parcel> {
+        let (stream, parted) = self.part();
+        Ok(Parcel {
+            stream: stream.into_std()?,
+            tag: parted.tag,
+            target: parted.target,
+            caretaker: parted.caretaker.name().to_owned(),
+            expires: parted.expires,
+            uses: parted.uses,
+            permit: parted.permit,
         })
+    }
+}
+
+/// A connection whose stream is out.
+pub(super) struct Parted {
+    tag: Vec<u8>,
+    pub(super) target: Target,
+    pub(super) caretaker: Rc<dyn Caretaker>,
+    expires: Instant,
+    uses: u64,
+    permit: Permit,
+}
+
+impl Parted {
+    /// The connection that it was.
+    pub(super) fn with(self, stream: TcpStream) -> Connection {
+        let Self {
+            tag,
+            target,
+            caretaker,
+            expires,
+            uses,
+            permit,
+        } = self;
+        Connection {
+            stream,
+            tag,
+            target,
+            caretaker,
+            expires,
+            uses,
+            permit,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod caretaker;
 mod connection;
 mod dial;
 mod health;
+mod line;
 mod message;
 mod plain;
 mod pools;

@@ -1,29 +1,23 @@
-//! One worker's pools: borrowing, giving back, and the line.
+//! One worker's pools: borrowing, giving back, and what other workers ask for.
 //!
 //! Everything here happens on one thread. Permits and the other workers' idle connections are
-//! reached through the endpoint's atomics and through messages. Two rules keep anybody from
-//! waiting for what is free: who joins a line shows it *before* looking once more for room, and
-//! who frees something looks for lines *after* freeing it.
+//! reached through the endpoint's atomics and through messages. Who waits is in `line`.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::caretaker::Caretaker;
 use super::connection::Connection;
+use super::line::HAND_OVER_AFTER;
 use super::message::{Message, PoolsParts};
 use super::seat::{Grant, Seat};
 use super::shelf::{Key, Next, Shelf};
 use crate::contract::LeaseError;
 use crate::upstream::{Chooser, Endpoint, Group, Health};
-
-/// A connection goes to another worker's line when that has waited longer than this worker's own
-/// by more than this: moving a connection costs two system calls and a wake-up.
-const HAND_OVER_AFTER: Duration = Duration::from_millis(1);
 
 /// This worker's part of one endpoint.
 pub(crate) struct Place {
@@ -43,7 +37,7 @@ pub(crate) type Ward = (Arc<Group>, Rc<dyn Caretaker>);
 pub struct Pools {
     pub(crate) worker: usize,
     pub(crate) workers: usize,
-    mailboxes: Arc<[UnboundedSender<Message>]>,
+    pub(super) mailboxes: Arc<[UnboundedSender<Message>]>,
     pub(crate) places: RefCell<Vec<Option<Place>>>,
     pub(crate) chooser: RefCell<Chooser>,
     pub(crate) random: RefCell<fastrand::Rng>,
@@ -204,82 +198,6 @@ impl Pools {
                 Ok(()) => return Some(connection),
                 Err(unfit) => endpoint.counters.closed(unfit.name()),
             }
-        }
-    }
-
-    /// Joins the line for an endpoint. The place in line leaves it when dropped.
-    pub(crate) fn join(
-        self: &Rc<Self>,
-        group: &Arc<Group>,
-        endpoint: &Arc<Endpoint>,
-        key: Key<'_>,
-    ) -> InLine {
-        let seat = Seat::new();
-        let since = Instant::now();
-        let id = self.at(group, endpoint, |place| {
-            let id = place.shelf.wait(key.to_owned(), since, seat.clone());
-            endpoint.show_waiting(self.worker, place.shelf.head_since());
-            id
-        });
-        endpoint.counters.waiting.inc();
-        endpoint.counters.waits.inc();
-        let in_line = InLine {
-            pools: Rc::clone(self),
-            endpoint: Arc::clone(endpoint),
-            id,
-            seat,
-            since,
-        };
-        // Shown; now once more.
-        self.make_room(endpoint.id);
-        self.ask_others(endpoint.id);
-        in_line
-    }
-
-    /// Gives permits, while there are any, to the heads of a line, unless another worker's has
-    /// waited clearly longer: then that worker is told.
-    pub(crate) fn make_room(&self, id: usize) {
-        loop {
-            let granted = self.at_known(id, |place| {
-                let own = place.shelf.head_since()?;
-                if let Some((_, other)) = place.endpoint.longest_waiting(Some(self.worker))
-                    && other + HAND_OVER_AFTER < own
-                {
-                    place.endpoint.tell_room();
-                    return None;
-                }
-                let permit = place.endpoint.try_permit()?;
-                let waiter = place.shelf.head()?;
-                place
-                    .endpoint
-                    .show_waiting(self.worker, place.shelf.head_since());
-                Some((waiter, permit))
-            });
-            let Some(Some((waiter, permit))) = granted else {
-                return;
-            };
-            drop(waiter.to.grant(Grant::Room(permit)));
-        }
-    }
-
-    /// Asks the workers that hold idle connections for one, on behalf of the head of a line.
-    pub(crate) fn ask_others(&self, id: usize) {
-        let asked = self.at_known(id, |place| {
-            let key = place.shelf.head_key()?.clone();
-            let others: Vec<usize> = place.endpoint.others_with_idle(self.worker).collect();
-            Some((key, others))
-        });
-        let Some(Some((key, others))) = asked else {
-            return;
-        };
-        for other in others {
-            let wanted = Message::Wanted {
-                endpoint: id,
-                key: key.clone(),
-                worker: self.worker,
-            };
-            // A worker that has ended holds nothing.
-            let _ = self.mailboxes[other].send(wanted);
         }
     }
 
@@ -449,20 +367,6 @@ impl Pools {
         }
     }
 
-    /// Sends who waits for an endpoint that takes no leases to another, if there is one.
-    pub(crate) fn send_elsewhere(&self, id: usize) {
-        let waiters = self.at_known(id, |place| {
-            if place.group.all_ejected() {
-                return Default::default();
-            }
-            place.endpoint.show_waiting(self.worker, None);
-            place.shelf.dismiss()
-        });
-        for waiter in waiters.into_iter().flatten() {
-            drop(waiter.to.grant(Grant::Elsewhere));
-        }
-    }
-
     /// An attempt to reach an endpoint failed, or a probe of it.
     pub(crate) fn reach_failed(&self, group: &Group, endpoint: &Endpoint, why: &str) {
         if endpoint.may_complain() {
@@ -482,39 +386,6 @@ impl Pools {
                 endpoint.end_leases();
             }
             self.announce_ejection(endpoint);
-        }
-    }
-}
-
-/// Somebody's place in a line.
-pub(crate) struct InLine {
-    pools: Rc<Pools>,
-    endpoint: Arc<Endpoint>,
-    id: u64,
-    pub(crate) seat: Seat,
-    since: Instant,
-}
-
-impl Drop for InLine {
-    fn drop(&mut self) {
-        let counters = &self.endpoint.counters;
-        counters.waiting.dec();
-        counters
-            .wait_seconds
-            .inc_by(self.since.elapsed().as_secs_f64());
-        let left = self.pools.at_known(self.endpoint.id, |place| {
-            let left = place.shelf.leave(self.id);
-            place
-                .endpoint
-                .show_waiting(self.pools.worker, place.shelf.head_since());
-            left
-        });
-        drop(left);
-        // Room that was announced to who has left is for the next.
-        self.endpoint.tell_room();
-        // What was granted in the same moment goes to the next; a permit does so by itself.
-        if let Some(Grant::Connection(connection)) = self.seat.leave() {
-            self.pools.offer(*connection, Instant::now());
         }
     }
 }

@@ -256,29 +256,13 @@ impl Pools {
         connection: Connection,
         since: Instant,
     ) -> Result<Connection, Trouble> {
-        let Connection {
-            stream,
-            tag,
-            target,
-            caretaker,
-            expires,
-            uses,
-            permit,
-        } = connection;
-        let endpoint = Arc::clone(permit.endpoint());
+        let endpoint = Arc::clone(connection.permit.endpoint());
+        let (stream, parted) = connection.part();
         let idle = since.elapsed();
+        let caretaker = Rc::clone(&parted.caretaker);
         let probed = match caretaker.probe(stream, idle).await {
             Ok((stream, ())) => {
-                let caretaker = Rc::clone(&caretaker);
-                let connection = Connection {
-                    stream,
-                    tag,
-                    target,
-                    caretaker,
-                    expires,
-                    uses,
-                    permit,
-                };
+                let connection = parted.with(stream);
                 match connection.check() {
                     Ok(()) => Ok(connection),
                     Err(unfit) => Err(Trouble::Refused(format!("after a probe: {}", unfit.name()))),
@@ -301,28 +285,13 @@ impl Pools {
 
     /// Runs the plugin's reset; the connection comes back if it succeeds and leaves silence.
     pub(crate) async fn reset(&self, connection: Connection) -> Option<Connection> {
-        let Connection {
-            stream,
-            tag,
-            target,
-            caretaker,
-            expires,
-            uses,
-            permit,
-        } = connection;
-        let endpoint = Arc::clone(permit.endpoint());
-        match caretaker.reset(stream, &target).await {
+        let endpoint = Arc::clone(connection.permit.endpoint());
+        let (stream, parted) = connection.part();
+        let caretaker = Rc::clone(&parted.caretaker);
+        let done = caretaker.reset(stream, &parted.target).await;
+        match done {
             Ok((stream, ())) => {
-                let caretaker = Rc::clone(&caretaker);
-                let connection = Connection {
-                    stream,
-                    tag,
-                    target,
-                    caretaker,
-                    expires,
-                    uses,
-                    permit,
-                };
+                let connection = parted.with(stream);
                 match connection.check() {
                     Ok(()) => return Some(connection),
                     Err(unfit) => endpoint.counters.closed(unfit.name()),

@@ -2,15 +2,13 @@
 //!
 //! The driver tells it what happened (bytes, ends, leases, limits) and then carries out what it
 //! wants: reads, writes, a lease, a release. Everything a plugin may ask for is decided here and in
-//! `pump` (who is shown what) and `steps` (what each step does). Never waits, never fails: whatever
+//! `pump` (who is shown what), `steps` (what each step does) and `ending`. Never waits, never fails: whatever
 //! goes wrong becomes the session's [`End`].
 
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
-use crate::contract::{
-    Disposition, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target, lease_error_text,
-};
+use crate::contract::{Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text};
 use crate::copy::{BUFFER_SIZE, Buffer, BufferPool};
 use crate::plugin::SessionHooks;
 
@@ -435,99 +433,10 @@ impl Engine {
         self.client.owed == Owed::Rest && self.upstream.owed == Owed::Rest
     }
 
-    /// Ends the session, giving back a connection that it still holds. The first end counts.
-    pub(super) fn finish(&mut self, end: End, hooks: &mut dyn SessionHooks) {
-        if self.end.is_some() {
-            return;
-        }
-        let mut end = end;
-        if let LeaseState::Held(held) = &self.lease {
-            let outcome = end.reason().map(|reason| LeaseOutcome {
-                reason,
-                sent: held.sent,
-                received: held.received,
-            });
-            let unclean = self.unclean();
-            let disposition = match outcome {
-                Some(outcome) if unclean.is_none() && self.has.contains(Hooks::POOL_RETURN) => {
-                    match hooks.pool_return(outcome) {
-                        Ok(disposition) => disposition,
-                        Err(fault) => {
-                            end = End::Fault(fault);
-                            Disposition::Close
-                        }
-                    }
-                }
-                _ => Disposition::Close,
-            };
-            self.give_back(disposition);
-        }
-        self.lease = LeaseState::None;
-        self.ask_pending = false;
-        self.client.steps.clear();
-        self.upstream.steps.clear();
-        self.client.input.truncate(0);
-        self.client.kept = 0;
-        self.client.passing = 0;
-        self.upstream.drop_uncovered();
-        self.upstream.output.clear();
-        self.upstream.owed = Owed::Nothing;
-        self.client.owed = Owed::Nothing;
-        self.end = Some(end);
-    }
-
     fn settle_result(&mut self, result: Result<(), End>, hooks: &mut dyn SessionHooks) {
         if let Err(end) = result {
             self.finish(end, hooks);
         }
-    }
-
-    /// Why the connection cannot go to another session as it is, if there is a reason.
-    pub(super) fn unclean(&self) -> Option<&'static str> {
-        let LeaseState::Held(held) = &self.lease else {
-            return Some("no-lease");
-        };
-        if self.upstream.ended {
-            Some("closed-by-upstream")
-        } else if held.write_failed {
-            Some("write-failed")
-        } else if self.upstream.shut {
-            Some("half-closed")
-        } else if self.upstream.uncovered() > 0 {
-            Some("unread-bytes")
-        } else if self.upstream.covers_more() {
-            Some("reply-unfinished")
-        } else if self.client.covers_more()
-            || self.client.speaks_to_upstream()
-            || self.upstream.speaks_to_upstream()
-        {
-            Some("request-unfinished")
-        } else if !self.upstream.output.is_empty() || self.client.passing > 0 {
-            Some("request-unwritten")
-        } else {
-            None
-        }
-    }
-
-    /// Hands the connection to the driver.
-    pub(super) fn give_back(&mut self, disposition: Disposition) {
-        let unclean = self.unclean();
-        self.giveback = Some(Giveback {
-            disposition,
-            unclean,
-        });
-        self.lease = LeaseState::None;
-        self.leave_connection();
-    }
-
-    /// Leaves both sides as they are without a connection.
-    fn leave_connection(&mut self) {
-        // Bytes that were meant for it.
-        self.client.kept += self.client.passing;
-        self.client.passing = 0;
-        self.client.drop_kept();
-        self.client.go_on_without_lease();
-        self.upstream.forget_connection();
     }
 }
 

@@ -8,6 +8,7 @@ mod context;
 mod counters;
 mod driver;
 mod end;
+mod ending;
 mod engine;
 mod half;
 mod held;

@@ -1,0 +1,100 @@
+//! How leases and sessions end: whether the host can vouch for a connection, and what is left of both
+//! sides without it.
+
+use super::end::End;
+use super::engine::{Engine, Giveback};
+use super::half::Owed;
+use super::held::LeaseState;
+use crate::contract::{Disposition, Hooks, LeaseOutcome};
+use crate::plugin::SessionHooks;
+
+impl Engine {
+    /// Ends the session, giving back a connection that it still holds. The first end counts.
+    pub(super) fn finish(&mut self, end: End, hooks: &mut dyn SessionHooks) {
+        if self.end.is_some() {
+            return;
+        }
+        let mut end = end;
+        if let LeaseState::Held(held) = &self.lease {
+            let outcome = end.reason().map(|reason| LeaseOutcome {
+                reason,
+                sent: held.sent,
+                received: held.received,
+            });
+            let unclean = self.unclean();
+            let disposition = match outcome {
+                Some(outcome) if unclean.is_none() && self.has.contains(Hooks::POOL_RETURN) => {
+                    match hooks.pool_return(outcome) {
+                        Ok(disposition) => disposition,
+                        Err(fault) => {
+                            end = End::Fault(fault);
+                            Disposition::Close
+                        }
+                    }
+                }
+                _ => Disposition::Close,
+            };
+            self.give_back(disposition);
+        }
+        self.lease = LeaseState::None;
+        self.ask_pending = false;
+        self.client.steps.clear();
+        self.upstream.steps.clear();
+        self.client.input.truncate(0);
+        self.client.kept = 0;
+        self.client.passing = 0;
+        self.upstream.drop_uncovered();
+        self.upstream.output.clear();
+        self.upstream.owed = Owed::Nothing;
+        self.client.owed = Owed::Nothing;
+        self.end = Some(end);
+    }
+
+    /// Why the connection cannot go to another session as it is, if there is a reason.
+    pub(super) fn unclean(&self) -> Option<&'static str> {
+        let LeaseState::Held(held) = &self.lease else {
+            return Some("no-lease");
+        };
+        if self.upstream.ended {
+            Some("closed-by-upstream")
+        } else if held.write_failed {
+            Some("write-failed")
+        } else if self.upstream.shut {
+            Some("half-closed")
+        } else if self.upstream.uncovered() > 0 {
+            Some("unread-bytes")
+        } else if self.upstream.covers_more() {
+            Some("reply-unfinished")
+        } else if self.client.covers_more()
+            || self.client.speaks_to_upstream()
+            || self.upstream.speaks_to_upstream()
+        {
+            Some("request-unfinished")
+        } else if !self.upstream.output.is_empty() || self.client.passing > 0 {
+            Some("request-unwritten")
+        } else {
+            None
+        }
+    }
+
+    /// Hands the connection to the driver.
+    pub(super) fn give_back(&mut self, disposition: Disposition) {
+        let unclean = self.unclean();
+        self.giveback = Some(Giveback {
+            disposition,
+            unclean,
+        });
+        self.lease = LeaseState::None;
+        self.leave_connection();
+    }
+
+    /// Leaves both sides as they are without a connection.
+    pub(super) fn leave_connection(&mut self) {
+        // Bytes that were meant for it.
+        self.client.kept += self.client.passing;
+        self.client.passing = 0;
+        self.client.drop_kept();
+        self.client.go_on_without_lease();
+        self.upstream.forget_connection();
+    }
+}
