@@ -12,8 +12,8 @@ pub struct Target {
     pub group: Option<String>,
     /// Pin one endpoint of the group, by its address. `None`: the group's balance decides.
     pub endpoint: Option<String>,
-    /// Connections are interchangeable only within one identity. Shown in logs, metrics and
-    /// status, so never put a secret here; put a digest of it. At most 1,024 bytes.
+    /// Connections are interchangeable only within one identity. Operators may see it in
+    /// logs and status, so never put a secret here; put a digest of it. At most 1,024 bytes.
     pub identity: String,
     /// What `connect` and `reset` need to know but nobody may see, such as a password. Two
     /// targets that differ here must differ in `identity` too. At most 64 KiB.

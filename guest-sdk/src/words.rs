@@ -10,11 +10,12 @@ impl fmt::Display for LeaseError {
             Self::UnknownGroup(group) => {
                 write!(f, "`{group}` is not an upstream group of this listener")
             }
-            Self::NoEndpoint(why) => write!(f, "no endpoint to try: {why}"),
-            Self::ConnectFailed(why) => write!(f, "cannot connect: {why}"),
-            Self::ConnectTimeout(why) => write!(f, "connecting took too long: {why}"),
+            // The host's own words, which say it all.
+            Self::NoEndpoint(why)
+            | Self::ConnectFailed(why)
+            | Self::ConnectTimeout(why)
+            | Self::WaitTimeout(why) => f.write_str(why),
             Self::HandshakeFailed(why) => write!(f, "the handshake failed: {why}"),
-            Self::WaitTimeout(why) => write!(f, "all connections stayed busy: {why}"),
             Self::Lost(why) => write!(f, "the connection was lost: {why}"),
             Self::Draining => f.write_str("the relay is shutting down"),
         }

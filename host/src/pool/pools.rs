@@ -369,7 +369,8 @@ impl Pools {
 
     /// An attempt to reach an endpoint failed, or a probe of it.
     pub(crate) fn reach_failed(&self, group: &Group, endpoint: &Endpoint, why: &str) {
-        if endpoint.may_complain() {
+        // Of one that is ejected that is known.
+        if endpoint.health() == Health::Up && endpoint.may_complain() {
             tracing::warn!(group = group.name(), endpoint = endpoint.name, "{why}");
         }
         let Some(probe) = &group.config().probe else {

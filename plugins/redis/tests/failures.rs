@@ -7,11 +7,11 @@ mod common;
 use common::*;
 use leaseway_sdk::LeaseError;
 
-const BUSY: &str = "-ERR leaseway: all connections stayed busy: 5s\r\n";
+const BUSY: &str = "-ERR leaseway: all 5 connections stayed leased\r\n";
 const LOST: &str = "-ERR leaseway: the connection was lost: reset by peer\r\n";
 
 fn busy() -> LeaseError {
-    LeaseError::WaitTimeout("5s".into())
+    LeaseError::WaitTimeout("all 5 connections stayed leased".into())
 }
 
 #[test]
