@@ -290,10 +290,7 @@ impl Relay {
         if self.end.is_some() || way.ended || (side == Side::Upstream && !self.held()) {
             return false;
         }
-        match way.owed {
-            Owed::Forward(_) | Owed::Rest | Owed::Discard(_) => way.passing.is_empty(),
-            Owed::Nothing => way.passing.is_empty() && way.uncovered.len() < self.max_shown,
-        }
+        way.passing.is_empty() && way.uncovered.len() < self.max_shown
     }
 
     /// Whether the upstream is to be told, once, that it gets no more.

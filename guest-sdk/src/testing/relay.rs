@@ -177,6 +177,7 @@ impl Relay {
         self.current().end = LeaseEnd::Failed(why.clone());
         // The steps behind a `lease` are dropped with it.
         self.client.program.clear();
+        self.client.behind_skip = 0;
         let told = self.tell_lease_failed(why, plugin);
         self.settle_result(told, plugin);
         self.run(plugin);

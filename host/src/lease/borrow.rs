@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::guard::Lease;
 use crate::config::Balance;
 use crate::contract::{LeaseError, Target, lease_error_text};
-use crate::pool::{Caretaker, Connection, DialError, Grant, Key, Pools};
+use crate::pool::{Blame, Caretaker, Connection, DialError, Grant, Key, Pools};
 use crate::upstream::{Endpoint, Group, Health, Permit};
 
 /// A lease that is there, or will be.
@@ -45,7 +45,7 @@ pub fn borrow(
         identity: &target.identity,
     };
     if !fresh && let Some(connection) = pools.take_idle(group, &endpoint, key) {
-        return Leasing::Ready(Ok(Lease::new(Rc::clone(pools), connection)));
+        return Leasing::Ready(Ok(Lease::new(Rc::clone(pools), connection, false)));
     }
     let request = Request {
         pools: Rc::clone(pools),
@@ -77,14 +77,17 @@ impl Request {
                 None => self.in_line(&endpoint, deadline).await?,
             };
             let failure = match grant {
-                Grant::Connection(connection) => return Ok(self.lend(*connection)),
+                Grant::Connection(connection) => return Ok(self.lend(*connection, false)),
                 Grant::Room(permit) => match self.dial(permit, deadline).await {
-                    Ok(connection) => return Ok(self.lend(connection)),
+                    Ok(connection) => return Ok(self.lend(connection, true)),
                     Err(DialError {
                         why,
-                        blames_endpoint: false,
+                        blame: Blame::Refused | Blame::Nobody,
                     }) => return Err(why),
-                    Err(DialError { why, .. }) => {
+                    Err(DialError {
+                        why,
+                        blame: Blame::Closed | Blame::Silent,
+                    }) => {
                         let text = lease_error_text(&why);
                         self.pools.reach_failed(&self.group, &endpoint, &text);
                         why
@@ -103,8 +106,8 @@ impl Request {
         }
     }
 
-    fn lend(&self, connection: Connection) -> Lease {
-        Lease::new(Rc::clone(&self.pools), connection)
+    fn lend(&self, connection: Connection, fresh: bool) -> Lease {
+        Lease::new(Rc::clone(&self.pools), connection, fresh)
     }
 
     fn key(&self) -> Key<'_> {
@@ -134,7 +137,7 @@ impl Request {
                     endpoint.name,
                     self.group.config().pool.wait_timeout
                 )),
-                blames_endpoint: false,
+                blame: Blame::Nobody,
             })
         })
     }

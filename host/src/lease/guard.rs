@@ -19,21 +19,24 @@ pub struct Lease {
     written: u64,
     /// The endpoint's era at the beginning.
     era: u32,
+    /// Opened for this lease.
+    fresh: bool,
+    /// The upstream has closed it.
+    closed: bool,
     /// It broke, and the upstream had not closed it before.
     broke: bool,
 }
 
 impl Lease {
-    /// Lends a connection.
-    pub(super) fn new(pools: Rc<Pools>, mut connection: Connection) -> Self {
-        connection.uses += 1;
+    /// Lends a connection; `fresh`: it was opened for this.
+    pub(super) fn new(pools: Rc<Pools>, connection: Connection, fresh: bool) -> Self {
         let endpoint = connection.permit.endpoint();
         endpoint.lease_begins();
         endpoint.counters.leased.inc();
-        if connection.uses > 1 {
-            endpoint.counters.leases_reused.inc();
-        } else {
+        if fresh {
             endpoint.counters.leases_fresh.inc();
+        } else {
+            endpoint.counters.leases_reused.inc();
         }
         let era = endpoint.lease_era();
         let ending = Ending {
@@ -46,6 +49,8 @@ impl Lease {
             ending,
             written: 0,
             era,
+            fresh,
+            closed: false,
             broke: false,
         }
     }
@@ -65,9 +70,9 @@ impl Lease {
         &self.ending.endpoint.name
     }
 
-    /// Whether it was leased before.
+    /// Whether it was there before this lease.
     pub fn reused(&self) -> bool {
-        self.connection.uses > 1
+        !self.fresh
     }
 
     /// Takes note of bytes written.
@@ -80,8 +85,8 @@ impl Lease {
         self.ending.endpoint.replied();
     }
 
-    /// Whether bytes that come now were asked for by nobody: those of a connection that was
-    /// leased before, and that nothing has been written to in this lease.
+    /// Whether bytes that come now were asked for by nobody: those of a connection from the pool,
+    /// that nothing has been written to in this lease.
     pub fn is_unasked(&self) -> bool {
         self.reused() && self.written == 0
     }
@@ -94,17 +99,27 @@ impl Lease {
     /// Takes note of an error in reading or writing. A broken pipe is what a connection says that
     /// the upstream has closed, even where a reset followed.
     pub fn failed(&mut self, error: &io::Error) {
-        self.broke |= error.kind() != io::ErrorKind::BrokenPipe;
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => self.closed = true,
+            _ => self.broke = true,
+        }
+    }
+
+    /// Takes note that the upstream has closed the connection.
+    pub fn ended(&mut self) {
+        self.closed = true;
     }
 
     /// Whether any byte written during this lease may have reached the upstream.
     ///
     /// It has not where nothing was written, or where the upstream has closed the connection and
     /// its kernel has acknowledged none. Any other end leaves doubt: the acknowledgement that a
-    /// reset carries is not looked at (RFC 9293, section 3.10.7.4, checks RST before ACK), and
-    /// one that was lost may have been for bytes that arrived.
+    /// reset carries is not looked at (RFC 9293, section 3.10.7.4, checks RST before ACK), one that
+    /// was lost may have been for bytes that arrived, and on a connection that is still open
+    /// they may arrive yet.
     pub fn delivered(&self) -> bool {
-        self.written > 0 && (self.broke || self.arrived())
+        let proved = self.closed && !self.broke && !self.arrived();
+        self.written > 0 && !proved
     }
 
     fn arrived(&self) -> bool {

@@ -24,8 +24,6 @@ pub struct Connection {
     pub(crate) caretaker: Rc<dyn Caretaker>,
     /// Past this it is not reused.
     pub(crate) expires: Instant,
-    /// Leases so far.
-    pub(crate) uses: u64,
     /// Last, so that the room is given only after the stream has closed.
     pub(crate) permit: Permit,
 }
@@ -81,7 +79,6 @@ impl Connection {
             target,
             caretaker,
             expires,
-            uses,
             permit,
         } = self;
         let parted = Parted {
@@ -89,7 +86,6 @@ impl Connection {
             target,
             caretaker,
             expires,
-            uses,
             permit,
         };
         (stream, parted)
@@ -107,7 +103,6 @@ impl Connection {
             target: parted.target,
             caretaker: parted.caretaker.name().to_owned(),
             expires: parted.expires,
-            uses: parted.uses,
             permit: parted.permit,
         })
     }
@@ -119,7 +114,6 @@ pub(super) struct Parted {
     pub(super) target: Target,
     pub(super) caretaker: Rc<dyn Caretaker>,
     expires: Instant,
-    uses: u64,
     permit: Permit,
 }
 
@@ -131,7 +125,6 @@ impl Parted {
             target,
             caretaker,
             expires,
-            uses,
             permit,
         } = self;
         Connection {
@@ -140,7 +133,6 @@ impl Parted {
             target,
             caretaker,
             expires,
-            uses,
             permit,
         }
     }
@@ -159,7 +151,6 @@ pub struct Parcel {
     target: Target,
     caretaker: String,
     expires: Instant,
-    uses: u64,
     permit: Permit,
 }
 
@@ -184,7 +175,6 @@ impl Parcel {
             tag,
             target,
             expires,
-            uses,
             permit,
             ..
         } = self;
@@ -195,7 +185,6 @@ impl Parcel {
             target,
             caretaker,
             expires,
-            uses,
             permit,
         })
     }

@@ -21,17 +21,25 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct DialError {
     pub(crate) why: LeaseError,
-    /// The endpoint is at fault, and another may be tried; else this machine is, or the plugin
-    /// has said no.
-    pub(crate) blames_endpoint: bool,
+    pub(crate) blame: Blame,
+}
+
+/// What a connection that could not be opened says of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// It does not listen: another may be tried.
+    Closed,
+    /// It says nothing, or breaks off: another may be tried.
+    Silent,
+    /// It answers, and the plugin is not content with that.
+    Refused,
+    /// Nothing: this machine lacks something, or the plugin has failed.
+    Nobody,
 }
 
 impl DialError {
-    fn new(why: LeaseError, blames_endpoint: bool) -> Self {
-        Self {
-            why,
-            blames_endpoint,
-        }
+    fn new(why: LeaseError, blame: Blame) -> Self {
+        Self { why, blame }
     }
 }
 
@@ -68,12 +76,19 @@ impl Pools {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 let why = format!("cannot connect to {name}: {error}");
-                let local = is_local(&error);
-                return Err(DialError::new(LeaseError::ConnectFailed(why), !local));
+                let blame = if is_local(&error) {
+                    Blame::Nobody
+                } else {
+                    Blame::Closed
+                };
+                return Err(DialError::new(LeaseError::ConnectFailed(why), blame));
             }
             Err(_) => {
                 let why = format!("{name} did not accept within connect-timeout = {limit:?}");
-                return Err(DialError::new(LeaseError::ConnectTimeout(why), true));
+                return Err(DialError::new(
+                    LeaseError::ConnectTimeout(why),
+                    Blame::Silent,
+                ));
             }
         };
         endpoint.counters.opened.inc();
@@ -87,14 +102,21 @@ impl Pools {
             let shaken = caretaker.connect(stream, target).await;
             shaken.map_err(|trouble| {
                 endpoint.counters.closed("handshake-failed");
-                let blames_endpoint = matches!(trouble, Trouble::Broke(_));
+                let blame = match trouble {
+                    Trouble::Broke(_) => Blame::Silent,
+                    Trouble::Refused(_) => Blame::Refused,
+                    Trouble::Fault(_) => Blame::Nobody,
+                };
                 let why = LeaseError::HandshakeFailed(trouble.to_string());
-                DialError::new(why, blames_endpoint)
+                DialError::new(why, blame)
             })?
         } else {
             (stream, Vec::new())
         };
-        endpoint.replied();
+        if caretaker.has_connect() {
+            // An open connection alone says nothing: the kernel accepts for a server that hangs.
+            endpoint.replied();
+        }
         let lifetime = config.pool.max_lifetime;
         let jitter = self.random.borrow_mut().f64() / 10.0;
         let target = Target {
@@ -110,7 +132,6 @@ impl Pools {
             target,
             caretaker: Rc::clone(caretaker),
             expires: Instant::now() + lifetime.mul_f64(1.0 - jitter),
-            uses: 0,
             permit,
         };
         // Nobody would know what bytes behind a handshake belong to.
@@ -121,7 +142,11 @@ impl Pools {
             endpoint.counters.closed(unfit.name());
             let why = format!("{} behind the handshake", unfit.name());
             let why = LeaseError::HandshakeFailed(why);
-            return Err(DialError::new(why, unfit == Unfit::Closed));
+            let blame = match unfit {
+                Unfit::Closed | Unfit::Broken => Blame::Silent,
+                Unfit::UnaskedBytes => Blame::Refused,
+            };
+            return Err(DialError::new(why, blame));
         }
         Ok(connection)
     }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::caretaker::{Caretaker, Trouble};
 use super::connection::Connection;
+use super::dial::Blame;
 use super::pools::Pools;
 use super::shelf::Key;
 use crate::config::ProbeConfig;
@@ -60,6 +61,13 @@ pub(super) async fn watch(
                 }
             }
             Verdict::Failed(why) => pools.reach_failed(&group, &endpoint, &why),
+            Verdict::Silent(why) => {
+                pools.reach_failed(&group, &endpoint, &why);
+                // Whoever still gets replies is not told to go.
+                if !endpoint.replied_within(config.interval) {
+                    pools.end_leases(&group, &endpoint);
+                }
+            }
             Verdict::None(why) => tracing::warn!(
                 group = group.name(),
                 endpoint = endpoint.name,
@@ -72,7 +80,10 @@ pub(super) async fn watch(
 /// What a check has found out.
 enum Verdict {
     Healthy,
+    /// It answers, but not as it should, or does not listen: what is leased may be well.
     Failed(String),
+    /// It says nothing.
+    Silent(String),
     /// It failed for a reason that is none of the endpoint's.
     None(String),
 }
@@ -117,11 +128,15 @@ impl Check<'_> {
         let dial = self.pools.dial(self.group, permit, self.caretaker, target);
         let connection = match timeout(self.config.timeout, dial).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(failure)) if failure.blames_endpoint => {
-                return Verdict::Failed(lease_error_text(&failure.why));
+            Ok(Err(failure)) => {
+                let why = lease_error_text(&failure.why);
+                return match failure.blame {
+                    Blame::Closed | Blame::Refused => Verdict::Failed(why),
+                    Blame::Silent => Verdict::Silent(why),
+                    Blame::Nobody => Verdict::None(why),
+                };
             }
-            Ok(Err(failure)) => return Verdict::None(lease_error_text(&failure.why)),
-            Err(_) => return Verdict::Failed(self.too_late()),
+            Err(_) => return Verdict::Silent(self.too_late()),
         };
         if !self.caretaker.has_probe() {
             return Verdict::Healthy;
@@ -134,7 +149,8 @@ impl Check<'_> {
                 Verdict::Healthy
             }
             Err(Trouble::Fault(why)) => Verdict::None(why),
-            Err(why) => Verdict::Failed(why.to_string()),
+            Err(Trouble::Refused(why)) => Verdict::Failed(why),
+            Err(Trouble::Broke(why)) => Verdict::Silent(why),
         }
     }
 

@@ -10,15 +10,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::connection::Connection;
 use super::message::Message;
 use super::pools::Pools;
 use super::seat::{Grant, Seat};
 use super::shelf::Key;
-use crate::upstream::{Endpoint, Group};
+use crate::upstream::{Endpoint, Group, Permit};
 
 /// A connection goes to another worker's line when that has waited longer than this worker's own
 /// by more than this: moving a connection costs two system calls and a wake-up.
 pub(super) const HAND_OVER_AFTER: Duration = Duration::from_millis(1);
+
+/// What a head of line can open a connection in.
+enum Room {
+    Permit(Permit),
+    /// The place of this one, which is closed.
+    Idle(Box<Connection>),
+}
 
 impl Pools {
     /// Joins the line for an endpoint. The place in line leaves it when dropped.
@@ -50,8 +58,9 @@ impl Pools {
         in_line
     }
 
-    /// Gives permits, while there are any, to the heads of a line, unless another worker's has
-    /// waited clearly longer: then that worker is told.
+    /// Gives permits, while there are any, to the heads of a line, and then those of this worker's
+    /// idle connections of other identities; unless another worker's head has waited clearly
+    /// longer: then that worker is told.
     pub(crate) fn make_room(&self, id: usize) {
         loop {
             let granted = self.at_known(id, |place| {
@@ -62,15 +71,28 @@ impl Pools {
                     place.endpoint.tell_room();
                     return None;
                 }
-                let permit = place.endpoint.try_permit()?;
+                let room = match place.endpoint.try_permit() {
+                    Some(permit) => Room::Permit(permit),
+                    None => Room::Idle(Box::new(place.shelf.evict()?)),
+                };
                 let waiter = place.shelf.head()?;
                 place
                     .endpoint
                     .show_waiting(self.worker, place.shelf.head_since());
-                Some((waiter, permit))
+                Some((waiter, room))
             });
-            let Some(Some((waiter, permit))) = granted else {
+            let Some(Some((waiter, room))) = granted else {
                 return;
+            };
+            let permit = match room {
+                Room::Permit(permit) => permit,
+                Room::Idle(connection) => {
+                    let Connection { stream, permit, .. } = *connection;
+                    self.count_taken(permit.endpoint());
+                    permit.endpoint().counters.closed("other-identity");
+                    drop(stream);
+                    permit
+                }
             };
             drop(waiter.to.grant(Grant::Room(permit)));
         }

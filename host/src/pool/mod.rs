@@ -17,7 +17,7 @@ mod upkeep;
 
 pub use caretaker::{Caretaker, Conversation, Trouble};
 pub use connection::{Connection, Parcel, Unfit};
-pub(crate) use dial::DialError;
+pub(crate) use dial::{Blame, DialError};
 pub use message::PoolsParts;
 pub use plain::Plain;
 pub use pools::Pools;

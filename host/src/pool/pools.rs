@@ -344,6 +344,10 @@ impl Pools {
             if let Some(connection) = place.shelf.take(key) {
                 return Some((connection, true));
             }
+            // To make room, if there is none.
+            if place.endpoint.open() < place.endpoint.max_open() {
+                return None;
+            }
             place.shelf.evict().map(|connection| (connection, false))
         });
         let Some(Some((connection, same))) = taken else {
@@ -383,9 +387,24 @@ impl Pools {
                 "ejected after {} failed checks: {why}",
                 probe.fall
             );
-            if probe.end_leases && !group.all_ejected() {
-                endpoint.end_leases();
-            }
+            self.announce_ejection(endpoint);
+        }
+    }
+
+    /// Ends the leases of an endpoint that has been ejected and says nothing, once an ejection, if
+    /// there is another to go to.
+    pub(crate) fn end_leases(&self, group: &Group, endpoint: &Endpoint) {
+        let wanted = group.config().probe.as_ref();
+        if wanted.is_some_and(|probe| probe.end_leases)
+            && endpoint.health() == Health::Ejected
+            && !group.all_ejected()
+            && endpoint.end_leases()
+        {
+            tracing::warn!(
+                group = group.name(),
+                endpoint = endpoint.name,
+                "it says nothing: its leases end"
+            );
             self.announce_ejection(endpoint);
         }
     }

@@ -24,6 +24,7 @@ pub(super) struct Clock {
     moved: Instant,
     watches_idle: bool,
     choosing: Option<Instant>,
+    choices: u64,
     half_closed: bool,
     midway: bool,
     /// The session has ended and waits for its client since.
@@ -39,6 +40,7 @@ impl Clock {
             moved: now,
             watches_idle: config.idle_timeout.is_some(),
             choosing: None,
+            choices: 0,
             half_closed: false,
             midway: false,
             lingering: None,
@@ -120,6 +122,9 @@ impl Clock {
             self.moved = now();
         }
         self.midway = midway;
+        if std::mem::replace(&mut self.choices, engine.choices()) != engine.choices() {
+            self.choosing = None;
+        }
         if engine.is_choosing() {
             self.choosing.get_or_insert_with(now);
         } else {

@@ -268,6 +268,10 @@ impl SessionTask {
             return false;
         }
         let space = self.engine.space(side, &self.context.buffers);
+        if space.is_empty() {
+            // A read into nothing would look like an end.
+            return false;
+        }
         let read = match (side, &mut self.lease) {
             (Side::Client, _) => read(&mut self.client, cx, space),
             (Side::Upstream, Some(lease)) => read(lease.stream_mut(), cx, space),
@@ -277,6 +281,9 @@ impl SessionTask {
         match (side, read) {
             (_, Poll::Pending) => return false,
             (_, Poll::Ready(Ok(0))) => {
+                if let (Side::Upstream, Some(lease)) = (side, &mut self.lease) {
+                    lease.ended();
+                }
                 self.engine.ended(side);
                 self.engine.run(hooks);
             }

@@ -64,6 +64,8 @@ pub struct Engine {
     pub(super) draining: bool,
     /// The plugin is waiting for more bytes before it can choose.
     pub(super) choosing: bool,
+    /// How often it has chosen.
+    pub(super) choices: u64,
     pub(super) end: Option<End>,
 }
 
@@ -83,6 +85,7 @@ impl Engine {
             barren_leases: 0,
             draining: false,
             choosing: false,
+            choices: 0,
             end: None,
         }
     }
@@ -134,6 +137,11 @@ impl Engine {
         self.choosing && self.client.uncovered() > 0
     }
 
+    /// How often the plugin has chosen: what it waits for is something else each time.
+    pub fn choices(&self) -> u64 {
+        self.choices
+    }
+
     /// Whether a connection is held in the middle of something that is expected to go on: bytes
     /// that a step has covered and that have not come, or that wait to be written. Plain copies
     /// have neither beginning nor end.
@@ -158,10 +166,8 @@ impl Engine {
         if self.end.is_some() || half.ended || (side == Side::Upstream && !self.holds_lease()) {
             return false;
         }
-        match half.owed {
-            Owed::Forward(_) | Owed::Rest | Owed::Discard(_) => half.passing == 0,
-            Owed::Nothing => half.passing == 0 && half.uncovered() < self.limits.max_shown,
-        }
+        // Uncovered bytes gather also under a step, while a dead connection is being replaced.
+        half.passing == 0 && half.uncovered() < self.limits.max_shown
     }
 
     /// Room for the next read of this side. Empty only where nothing is wanted.
@@ -383,6 +389,7 @@ impl Engine {
         } else {
             // The steps behind a `lease` are dropped with it.
             self.client.steps.clear();
+            self.client.behind_skip = 0;
         }
         let result = self.tell_lease_failed(why, hooks);
         self.settle_result(result, hooks);

@@ -194,11 +194,13 @@ impl Engine {
             }
             Choice::Lease(request) => {
                 self.choosing = false;
+                self.choices += 1;
                 self.client.steps.extend(request.then);
                 self.ask(request.target)?;
             }
             Choice::Answer(steps) => {
                 self.choosing = false;
+                self.choices += 1;
                 if steps.is_empty() {
                     return Err(End::Misuse(
                         "choose-upstream answered with no steps".to_owned(),

@@ -192,7 +192,7 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
         assert_ne!(leases[0].endpoint(), leases[1].endpoint());
         let fate = Fate::Fails(Trouble::Broke("no answer".to_owned()));
         picky
-            .probes
+            .connects
             .borrow_mut()
             .insert(first.address, fate.clone());
         eventually("sessions are woken", || woken.get() > 0).await;
@@ -201,7 +201,7 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
             assert_eq!(lease.is_ended(), ejected);
         }
         // The last one is not taken from anybody: there is nowhere else to go.
-        picky.probes.borrow_mut().insert(second.address, fate);
+        picky.connects.borrow_mut().insert(second.address, fate);
         let last = std::sync::Arc::clone(&worker.group.endpoints()[1]);
         eventually("it is ejected too", || last.health() == Health::Ejected).await;
         let of_second =
@@ -212,6 +212,7 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
                 .filter(of_second)
                 .all(|lease| !lease.is_ended())
         );
+        picky.connects.borrow_mut().clear();
         // A lease that begins now is none of those that were ended.
         assert!(!worker.lease("b").await.unwrap().is_ended());
     });
@@ -244,4 +245,33 @@ fn nobody_waits_at_a_full_endpoint_while_another_has_room() {
             }
         },
     );
+}
+
+/// A server that does not listen any more may go on to serve those that it has.
+#[test]
+fn refused_dials_eject_and_end_no_lease() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[first.address, second.address], at_most(4));
+    config.probe = Some(strict());
+    with_caretaker(config, caretaker, |worker| async move {
+        let leases = [
+            worker.lease("a").await.unwrap(),
+            worker.lease("a").await.unwrap(),
+        ];
+        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let refused = Fate::Fails(Trouble::Refused("max clients".to_owned()));
+        picky.connects.borrow_mut().insert(first.address, refused);
+        eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
+        let opened = || worker.counted("leaseway_pool_connections_opened_total", "group", "g");
+        let before = opened();
+        eventually("it is checked again", || opened() >= before + 5).await;
+        assert!(leases.iter().all(|lease| !lease.is_ended()));
+        // And no session is sent there to be refused.
+        for _ in 0..4 {
+            let lease = worker.lease("a").await.unwrap();
+            assert_eq!(lease.endpoint(), second.address.to_string());
+        }
+    });
 }

@@ -227,6 +227,28 @@ fn a_refusal_goes_to_the_next_endpoint_and_names_the_last() {
     });
 }
 
+/// While a connection is open, what the other side has not acknowledged may arrive yet.
+#[test]
+fn what_is_on_its_way_on_an_open_connection_may_arrive() {
+    let upstream = Upstream::start();
+    on_one_worker(
+        config(&[upstream.address], at_most(4)),
+        |worker| async move {
+            let mut lease = worker.lease("").await.unwrap();
+            // The upstream echoes, and stops to read when nobody reads that: then all is full.
+            let flood = vec![b'x'; 1 << 20];
+            let still = Duration::from_millis(300);
+            while tokio::time::timeout(still, lease.stream_mut().write(&flood))
+                .await
+                .is_ok()
+            {}
+            // Of these few, the kernel says that none was acknowledged.
+            lease.wrote(1);
+            assert!(lease.delivered());
+        },
+    );
+}
+
 #[test]
 fn the_kernel_knows_that_nothing_arrived_at_a_dead_connection() {
     let upstream = Upstream::start();
@@ -251,7 +273,10 @@ fn the_kernel_knows_that_nothing_arrived_at_a_dead_connection() {
             }
             let mut byte = [0];
             match lease.stream_mut().read(&mut byte).await {
-                Ok(count) => assert_eq!(count, 0),
+                Ok(count) => {
+                    assert_eq!(count, 0);
+                    lease.ended();
+                }
                 Err(error) => lease.failed(&error),
             }
             assert!(!lease.delivered(), "a dead connection takes nothing in");
@@ -293,7 +318,7 @@ fn min_idle_connections_are_opened_before_anybody_asks() {
     on_one_worker(config(&[upstream.address], pool), |worker| async move {
         eventually("three are warm", || worker.group.endpoints()[0].idle() == 3).await;
         let lease = worker.lease("").await.unwrap();
-        assert!(!lease.reused(), "nobody has used it");
+        assert!(lease.reused(), "it was there before");
     });
     assert!(upstream.accepted() <= 4);
 }

@@ -328,3 +328,57 @@ fn what_stands_behind_a_release_is_for_the_next_lease() {
     assert_eq!(received(&world), "sorry ef");
     assert_eq!(world.idle.len(), 1);
 }
+
+/// While a dead connection is replaced unseen, its client may send on, up to what is kept.
+#[test]
+fn an_upload_goes_on_over_the_replacement() {
+    const BODY: usize = 300_000;
+    let mut world = reused(
+        Told::default()
+            .lease([Step::Discard(2), Step::ForwardIdempotent(BODY as u64)])
+            .data(Side::Upstream, [Step::Forward(BODY as u64)]),
+    );
+    world.connections[0].dead = true;
+    send(&mut world, b"..");
+    world.happen(&Event::Read {
+        session: 0,
+        count: ALL,
+    });
+    assert!(world.sessions[0].engine.is_asking(), "it is being replaced");
+    world.sessions[0].to_send.extend(vec![b'x'; BODY]);
+    for _ in 0..BODY / 100 {
+        world.happen(&Event::Send {
+            session: 0,
+            count: 100,
+        });
+    }
+    let taken = BODY - world.sessions[0].to_send.len();
+    assert!((1..=64 << 10).contains(&taken), "took {taken} bytes");
+    for _ in 0..BODY {
+        for event in [
+            Event::Lease { session: 0 },
+            Event::Send {
+                session: 0,
+                count: ALL,
+            },
+            Event::Write {
+                session: 0,
+                count: ALL,
+            },
+            Event::Read {
+                session: 0,
+                count: ALL,
+            },
+            Event::Deliver {
+                session: 0,
+                count: ALL,
+            },
+        ] {
+            world.happen(&event);
+        }
+        if world.sessions[0].received.len() == BODY {
+            return;
+        }
+    }
+    panic!("{} bytes came back", world.sessions[0].received.len());
+}

@@ -171,6 +171,7 @@ impl World {
             return;
         }
         let space = session.engine.space(Side::Client, &self.buffers);
+        assert!(!space.is_empty(), "a read into nothing looks like an end");
         let count = count.min(space.len()).min(session.to_send.len());
         for (to, byte) in space.iter_mut().zip(session.to_send.drain(..count)) {
             *to = byte;
@@ -208,6 +209,7 @@ impl World {
         }
         let connection = &mut self.connections[lease];
         let space = session.engine.space(Side::Upstream, &self.buffers);
+        assert!(!space.is_empty(), "a read into nothing looks like an end");
         let count = count.min(space.len()).min(connection.outbound.len());
         for (to, byte) in space.iter_mut().zip(connection.outbound.drain(..count)) {
             *to = byte;
