@@ -37,6 +37,13 @@ impl Picky {
             probes: RefCell::default(),
         })
     }
+
+    /// Lets an endpoint say nothing more, to whatever it is asked.
+    fn silence(&self, address: SocketAddr) {
+        let fate = Fate::Fails(Trouble::Broke("no answer".to_owned()));
+        self.connects.borrow_mut().insert(address, fate.clone());
+        self.probes.borrow_mut().insert(address, fate);
+    }
 }
 
 async fn meet(
@@ -190,28 +197,20 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
             worker.lease("a").await.unwrap(),
         ];
         assert_ne!(leases[0].endpoint(), leases[1].endpoint());
-        let fate = Fate::Fails(Trouble::Broke("no answer".to_owned()));
-        picky
-            .connects
-            .borrow_mut()
-            .insert(first.address, fate.clone());
-        eventually("sessions are woken", || woken.get() > 0).await;
-        for lease in &leases {
-            let ejected = lease.endpoint() == first.address.to_string();
-            assert_eq!(lease.is_ended(), ejected);
-        }
+        picky.silence(first.address);
+        let of = |address: SocketAddr| {
+            let name = address.to_string();
+            leases.iter().find(move |lease| lease.endpoint() == name)
+        };
+        let is_ended = |address| of(address).is_some_and(crate::lease::Lease::is_ended);
+        eventually("its lease ends", || is_ended(first.address)).await;
+        eventually("its session is woken", || woken.get() > 0).await;
+        assert!(!is_ended(second.address));
         // The last one is not taken from anybody: there is nowhere else to go.
-        picky.connects.borrow_mut().insert(second.address, fate);
+        picky.silence(second.address);
         let last = std::sync::Arc::clone(&worker.group.endpoints()[1]);
         eventually("it is ejected too", || last.health() == Health::Ejected).await;
-        let of_second =
-            |lease: &&crate::lease::Lease| lease.endpoint() == second.address.to_string();
-        assert!(
-            leases
-                .iter()
-                .filter(of_second)
-                .all(|lease| !lease.is_ended())
-        );
+        assert!(!is_ended(second.address));
         picky.connects.borrow_mut().clear();
         // A lease that begins now is none of those that were ended.
         assert!(!worker.lease("b").await.unwrap().is_ended());
@@ -262,7 +261,11 @@ fn refused_dials_eject_and_end_no_lease() {
         ];
         let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
         let refused = Fate::Fails(Trouble::Refused("max clients".to_owned()));
-        picky.connects.borrow_mut().insert(first.address, refused);
+        picky
+            .connects
+            .borrow_mut()
+            .insert(first.address, refused.clone());
+        picky.probes.borrow_mut().insert(first.address, refused);
         eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
         let opened = || worker.counted("leaseway_pool_connections_opened_total", "group", "g");
         let before = opened();
