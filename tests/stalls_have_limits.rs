@@ -65,6 +65,19 @@ async fn half_a_request_does_not_hold_the_connection() {
     ended_by_timeout(&relay).await;
 }
 
+/// One that stops between two arguments owes no byte, and so gets no connection before it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_request_without_its_last_argument_has_no_connection() {
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&redis, "10m").await;
+    let mut half = Resp::connect(relay.addr()).await;
+    half.send_raw(b"*2\r\n$3\r\nGET\r\n").await.unwrap();
+    let mut other = Resp::connect(relay.addr()).await;
+    assert_eq!(other.cmd(&["SET", "k", "v"]).await, Reply::ok());
+    half.send_raw(b"$1\r\nk\r\n").await.unwrap();
+    assert_eq!(half.read_reply().await.unwrap(), Reply::bulk("v"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_does_not_hold_the_connection() {
     let redis = RedisServer::start(&[]).await;

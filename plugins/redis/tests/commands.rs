@@ -265,10 +265,22 @@ fn a_client_that_closes_its_side_still_gets_its_replies() {
 #[test]
 fn a_client_that_closes_in_mid_request_costs_the_connection() {
     let mut session = session();
-    session.client(b"*2\r\n$3\r\nGET\r\n$100");
+    session.client(b"*2\r\n$3\r\nGET\r\n$100\r\nxx");
     session.client_eof();
     assert!(session.end().is_some());
     assert_eq!(returned(&mut session), Disposition::Close);
+}
+
+#[test]
+fn a_client_that_stops_between_two_arguments_has_no_connection() {
+    for begun in ["*2\r\n$3\r\nGET\r\n", "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10"] {
+        let mut session = session();
+        session.client(begun.as_bytes());
+        assert_eq!(session.leases().len(), 0, "{begun}");
+        session.client_eof();
+        assert!(session.end().is_some());
+        assert_eq!(session.leases().len(), 0);
+    }
 }
 
 #[test]
