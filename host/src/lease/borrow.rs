@@ -183,7 +183,7 @@ impl Request {
         }
         let idle = pools.at(&self.group, endpoint, |place| place.shelf.evict())?;
         pools.count_taken(endpoint);
-        Some(make_room(idle, "other-identity"))
+        Some(Grant::Room(idle.make_room("other-identity")))
     }
 
     /// The same after a wait in line.
@@ -209,7 +209,7 @@ impl Request {
                     || connection.expires <= Instant::now()
                     || connection.check().is_err() =>
             {
-                Ok(make_room(*connection, "replaced"))
+                Ok(Grant::Room(connection.make_room("replaced")))
             }
             Ok(grant) => Ok(grant),
             Err(_) => {
@@ -223,14 +223,6 @@ impl Request {
             }
         }
     }
-}
-
-/// Closes a connection for the sake of another in its place.
-fn make_room(connection: Connection, reason: &'static str) -> Grant {
-    let Connection { stream, permit, .. } = connection;
-    permit.endpoint().counters.closed(reason);
-    drop(stream);
-    Grant::Room(permit)
 }
 
 fn no_endpoint(group: &Group, target: &Target) -> LeaseError {

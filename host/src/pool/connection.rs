@@ -71,6 +71,14 @@ impl Connection {
         kernel::unacknowledged(&self.stream)
     }
 
+    /// Closes it for the sake of another in its place, for a reason that metrics name.
+    pub(crate) fn make_room(self, reason: &'static str) -> Permit {
+        let Self { stream, permit, .. } = self;
+        permit.endpoint().counters.closed(reason);
+        drop(stream);
+        permit
+    }
+
     /// Takes out its stream, for a conversation.
     pub(super) fn part(self) -> (TcpStream, Parted) {
         let Self {

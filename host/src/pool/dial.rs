@@ -37,6 +37,16 @@ pub(crate) enum Blame {
     Nobody,
 }
 
+impl From<&Trouble> for Blame {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble {
+            Trouble::Broke(_) => Self::Silent,
+            Trouble::Refused(_) => Self::Refused,
+            Trouble::Fault(_) => Self::Nobody,
+        }
+    }
+}
+
 impl DialError {
     fn new(why: LeaseError, blame: Blame) -> Self {
         Self { why, blame }
@@ -100,23 +110,17 @@ impl Pools {
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let (stream, tag) = if caretaker.has_connect() {
             let shaken = caretaker.connect(stream, target).await;
-            shaken.map_err(|trouble| {
+            let shaken = shaken.map_err(|trouble| {
                 endpoint.counters.closed("handshake-failed");
-                let blame = match trouble {
-                    Trouble::Broke(_) => Blame::Silent,
-                    Trouble::Refused(_) => Blame::Refused,
-                    Trouble::Fault(_) => Blame::Nobody,
-                };
                 let why = LeaseError::HandshakeFailed(trouble.to_string());
-                DialError::new(why, blame)
-            })?
+                DialError::new(why, Blame::from(&trouble))
+            })?;
+            // An open connection alone says nothing: the kernel accepts for a server that hangs.
+            endpoint.replied();
+            shaken
         } else {
             (stream, Vec::new())
         };
-        if caretaker.has_connect() {
-            // An open connection alone says nothing: the kernel accepts for a server that hangs.
-            endpoint.replied();
-        }
         let lifetime = config.pool.max_lifetime;
         let jitter = self.random.borrow_mut().f64() / 10.0;
         let target = Target {

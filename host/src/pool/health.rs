@@ -88,6 +88,16 @@ enum Verdict {
     None(String),
 }
 
+impl Verdict {
+    fn of(blame: Blame, why: String) -> Self {
+        match blame {
+            Blame::Closed | Blame::Refused => Self::Failed(why),
+            Blame::Silent => Self::Silent(why),
+            Blame::Nobody => Self::None(why),
+        }
+    }
+}
+
 struct Check<'a> {
     pools: &'a Rc<Pools>,
     group: &'a Arc<Group>,
@@ -129,12 +139,7 @@ impl Check<'_> {
         let connection = match timeout(self.config.timeout, dial).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(failure)) => {
-                let why = lease_error_text(&failure.why);
-                return match failure.blame {
-                    Blame::Closed | Blame::Refused => Verdict::Failed(why),
-                    Blame::Silent => Verdict::Silent(why),
-                    Blame::Nobody => Verdict::None(why),
-                };
+                return Verdict::of(failure.blame, lease_error_text(&failure.why));
             }
             Err(_) => return Verdict::Silent(self.too_late()),
         };
@@ -148,9 +153,7 @@ impl Check<'_> {
                 }
                 Verdict::Healthy
             }
-            Err(Trouble::Fault(why)) => Verdict::None(why),
-            Err(Trouble::Refused(why)) => Verdict::Failed(why),
-            Err(Trouble::Broke(why)) => Verdict::Silent(why),
+            Err(trouble) => Verdict::of(Blame::from(&trouble), trouble.to_string()),
         }
     }
 

@@ -87,11 +87,8 @@ impl Pools {
             let permit = match room {
                 Room::Permit(permit) => permit,
                 Room::Idle(connection) => {
-                    let Connection { stream, permit, .. } = *connection;
-                    self.count_taken(permit.endpoint());
-                    permit.endpoint().counters.closed("other-identity");
-                    drop(stream);
-                    permit
+                    self.count_taken(connection.permit.endpoint());
+                    connection.make_room("other-identity")
                 }
             };
             drop(waiter.to.grant(Grant::Room(permit)));

@@ -254,9 +254,7 @@ impl Pools {
                 drop(waiter.to.grant(Grant::Connection(Box::new(connection))));
             }
             Some(Next::Replace(waiter, connection)) => {
-                endpoint.counters.closed("other-identity");
-                let Connection { stream, permit, .. } = connection;
-                drop(stream);
+                let permit = connection.make_room("other-identity");
                 drop(waiter.to.grant(Grant::Room(permit)));
             }
             Some(Next::Nobody(connection)) => self.put_by(connection, &endpoint, since, now),

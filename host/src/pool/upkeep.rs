@@ -155,7 +155,7 @@ impl Pools {
                 };
                 let target = caretaker.default_target();
                 match pools.dial(&group, permit, &caretaker, target).await {
-                    Ok(connection) => pools.offer_unused(connection),
+                    Ok(connection) => pools.offer(connection, Instant::now()),
                     Err(failure) => {
                         let why = lease_error_text(&failure.why);
                         tracing::debug!(
@@ -169,11 +169,6 @@ impl Pools {
             }
             pools.at(&group, &endpoint, |place| place.tending = false);
         });
-    }
-
-    /// A connection that no session has used yet.
-    pub(super) fn offer_unused(&self, connection: Connection) {
-        self.offer(connection, Instant::now());
     }
 
     /// Probes the idle connections that have been silent for long, one after the other: a probe

@@ -2,8 +2,8 @@
 //!
 //! The driver tells it what happened (bytes, ends, leases, limits) and then carries out what it
 //! wants: reads, writes, a lease, a release. Everything a plugin may ask for is decided here and in
-//! `pump` (who is shown what), `steps` (what each step does) and `ending`. Never waits, never fails: whatever
-//! goes wrong becomes the session's [`End`].
+//! `pump` (who is shown what), `steps` (what each step does) and `ending`. Never waits, never
+//! fails: whatever goes wrong becomes the session's [`End`].
 
 use super::end::End;
 use super::half::{Half, Owed};
