@@ -130,7 +130,12 @@ fn a_panic_tells_its_message() {
 
 #[test]
 fn memory_past_the_limit_is_told_from_a_trap() {
-    let worker = worker(deed("memory"));
+    // Filling it may take a busy machine longer than a hook has.
+    let limits = PluginLimits {
+        hook: Duration::from_secs(10),
+        ..PluginLimits::default()
+    };
+    let worker = WorkerPlugin::new(load_with(deed("memory"), limits));
     let fault = provoke(&mut open(&worker, 1));
     let limit = 16 << 20;
     assert_eq!(
