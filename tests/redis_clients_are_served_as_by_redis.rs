@@ -314,6 +314,53 @@ async fn what_libraries_say_at_first_ties_no_connection() {
     assert_eq!(relay.metric_sum(opened).await, 1.0);
 }
 
+/// `QUIT` would end a connection that others could use. It goes to the server only where the replies
+/// cannot be counted, on a connection that ends with its client anyway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_costs_no_connection() {
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&redis).await;
+    for before in [
+        "",
+        "GET a;",
+        "FOO;",
+        "MULTI;",
+        "WATCH a;",
+        "MULTI;SET a 1;",
+        "RPUSH q x;BLPOP q 0;",
+        "CLIENT SETNAME x;",
+        "READONLY;SELECT 3;",
+        "HELLO 3;HELLO 2;",
+    ] {
+        let said = say(relay.addr(), &packet(&format!("{before}QUIT")), false, 5).await;
+        assert!(
+            said.closed && said.text.ends_with(r"+OK\r\n"),
+            "{before}: {said:?}"
+        );
+    }
+    assert_eq!(quits(&redis).await, 0);
+    assert_eq!(redis.clients().await, 1, "the last one is still there");
+    let said = say(relay.addr(), &packet("SUBSCRIBE c;QUIT"), false, 5).await;
+    assert!(said.closed && said.text.ends_with(r"+OK\r\n"), "{said:?}");
+    assert_eq!(
+        quits(&redis).await,
+        1,
+        "its place is behind what is still to come"
+    );
+}
+
+/// How often the server has been told `QUIT`.
+async fn quits(redis: &RedisServer) -> usize {
+    let info = redis.cmd(&["INFO", "commandstats"]).await.text();
+    let calls = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_quit:calls="));
+    match calls {
+        None => 0,
+        Some(calls) => calls.split(',').next().unwrap().parse().unwrap(),
+    }
+}
+
 /// As a server drops a client that waits and has gone, instead of giving it what somebody else
 /// would have got.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
