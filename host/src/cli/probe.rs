@@ -13,7 +13,7 @@ use super::args::ProbeArgs;
 use crate::config::values::show_duration;
 use crate::config::{self, PluginConfig, PluginLimits};
 use crate::plugin::{Conversations, Runtime};
-use crate::pool::Caretaker;
+use crate::pool::{Caretaker, Greeting};
 
 /// Runs the plugin's probe once. Alive is success; dead, exit code 1.
 ///
@@ -105,7 +105,7 @@ async fn converse(
     report.step("connected", &mut started)?;
     if caretaker.has_connect() {
         let target = caretaker.default_target();
-        let (shaken, tag) = match caretaker.connect(stream, target).await {
+        let (shaken, Greeting { tag, .. }) = match caretaker.connect(stream, target).await {
             Ok(done) => done,
             Err(why) => return Ok(Err(format!("the plugin's connect failed: {why}"))),
         };

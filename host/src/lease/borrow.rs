@@ -72,6 +72,9 @@ impl Request {
         let mut endpoint = first;
         let deadline = Instant::now() + self.group.config().pool.wait_timeout;
         loop {
+            if self.pools.is_draining() {
+                return Err(LeaseError::Draining);
+            }
             let grant = match self.at_once(&mut endpoint, &tried) {
                 Some(grant) => grant,
                 None => self.in_line(&endpoint, deadline).await?,

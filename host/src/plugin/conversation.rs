@@ -28,7 +28,7 @@ use crate::contract::conversation_side::leaseway::plugin::connection::{
     Host, HostConnection, IoError,
 };
 use crate::contract::{Hooks, Target};
-use crate::pool::{Caretaker, Conversation, Trouble};
+use crate::pool::{Caretaker, Conversation, Greeting, Trouble};
 
 /// The most that one `read` returns.
 const MAX_READ: u32 = 64 << 10;
@@ -49,6 +49,14 @@ pub struct Conversations {
     plugin: Arc<Plugin>,
     shard: Arc<Shard>,
     log: Arc<PluginLog>,
+}
+
+/// A conversation that went well.
+struct Ended<T> {
+    stream: TcpStream,
+    value: T,
+    /// The upstream has said something in it.
+    heard: bool,
 }
 
 /// A conversation under way. Dropped before it has ended, it has been given up by who waited.
@@ -89,7 +97,7 @@ impl Conversations {
             &mut Store<GuestState>,
             Resource<Connection>,
         ) -> wasmtime::Result<Result<T, String>>,
-    ) -> Result<(TcpStream, T), Trouble> {
+    ) -> Result<Ended<T>, Trouble> {
         let plugin = &*self.plugin;
         let limit = plugin.limits.conversation;
         let log = Arc::clone(&self.log);
@@ -124,7 +132,11 @@ impl Conversations {
         };
         match answer {
             Ok(Ok(value)) => match state.connection.take() {
-                Some(stream) => Ok((stream, value)),
+                Some(stream) => Ok(Ended {
+                    stream,
+                    value,
+                    heard: state.heard,
+                }),
                 None => Err(Trouble::Broke(
                     "the connection was lost in the conversation".to_owned(),
                 )),
@@ -147,7 +159,7 @@ impl Conversations {
         let name = hook.name();
         if state.computing_since().is_none() {
             let limit = show_duration(limit);
-            return Trouble::Broke(format!(
+            return Trouble::Silent(format!(
                 "{name} did not end within limits.conversation = {limit}"
             ));
         }
@@ -204,12 +216,13 @@ impl Caretaker for Conversations {
         self.has(Hooks::PROBE)
     }
 
-    fn connect<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, Vec<u8>> {
+    fn connect<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, Greeting> {
         Box::pin(async move {
             let call = async |guest: &Guest, store: &mut Store<GuestState>, connection| {
                 guest.call_connect(store, connection, target).await
             };
-            let (stream, tag) = self.converse(Hook::Connect, stream, call).await?;
+            let ended = self.converse(Hook::Connect, stream, call).await?;
+            let tag = ended.value;
             if tag.len() > MAX_TAG {
                 let length = tag.len();
                 return Err(Trouble::Fault(format!(
@@ -217,7 +230,8 @@ impl Caretaker for Conversations {
                     self.plugin.name
                 )));
             }
-            Ok((stream, tag))
+            let heard = ended.heard;
+            Ok((ended.stream, Greeting { tag, heard }))
         })
     }
 
@@ -226,7 +240,8 @@ impl Caretaker for Conversations {
             let call = async |guest: &Guest, store: &mut Store<GuestState>, connection| {
                 guest.call_reset(store, connection, target).await
             };
-            self.converse(Hook::Reset, stream, call).await
+            let ended = self.converse(Hook::Reset, stream, call).await?;
+            Ok((ended.stream, ended.value))
         })
     }
 
@@ -236,7 +251,8 @@ impl Caretaker for Conversations {
             let call = async |guest: &Guest, store: &mut Store<GuestState>, connection| {
                 guest.call_probe(store, connection, idle).await
             };
-            self.converse(Hook::Probe, stream, call).await
+            let ended = self.converse(Hook::Probe, stream, call).await?;
+            Ok((ended.stream, ended.value))
         })
     }
 }
@@ -288,7 +304,9 @@ impl HostConnection for GuestState {
                 _ => Ok(bytes),
             }
         };
-        Ok(self.exchange(read).await)
+        let read = self.exchange(read).await;
+        self.heard |= read.is_ok();
+        Ok(read)
     }
 
     async fn read_exact(
@@ -313,7 +331,9 @@ impl HostConnection for GuestState {
             }
             Ok(bytes)
         };
-        Ok(self.exchange(read).await)
+        let read = self.exchange(read).await;
+        self.heard |= read.is_ok() && count > 0;
+        Ok(read)
     }
 
     async fn drop(&mut self, _: Resource<Connection>) -> wasmtime::Result<()> {

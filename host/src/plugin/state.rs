@@ -24,6 +24,8 @@ pub(super) struct GuestState {
     pub(super) connection: Option<TcpStream>,
     /// Reading from it or writing to it has failed.
     pub(super) connection_broke: bool,
+    /// Something has been read from it.
+    pub(super) heard: bool,
     /// Since when a conversation has computed; none while it waits for the network or a clock.
     computing: Option<Instant>,
 }
@@ -69,6 +71,7 @@ impl GuestState {
             wasi: Wasi::new(),
             connection: None,
             connection_broke: false,
+            heard: false,
             computing: Some(Instant::now()),
         };
         let mut store = Store::new(engine, state);

@@ -20,12 +20,25 @@ pub enum Trouble {
     /// The plugin is not content with what the upstream has said.
     #[error("{0}")]
     Refused(String),
-    /// The connection broke or was closed, or nothing came in time.
+    /// The connection broke or was closed.
     #[error("{0}")]
     Broke(String),
+    /// Nothing came in time.
+    #[error("{0}")]
+    Silent(String),
     /// The plugin itself failed, and the upstream may be as well as ever.
     #[error("{0}")]
     Fault(String),
+}
+
+/// What has come of shaking hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The connection's tag.
+    pub tag: Vec<u8>,
+    /// The upstream has said something. Where nothing had to be said it may be frozen: the kernel
+    /// accepts for it.
+    pub heard: bool,
 }
 
 /// Opens, resets and probes connections. Each call bounds its own time.
@@ -41,8 +54,8 @@ pub trait Caretaker {
     fn has_reset(&self) -> bool;
     /// Whether connections can be probed; when not, an endpoint's check is a TCP connect.
     fn has_probe(&self) -> bool;
-    /// Shake hands on a fresh connection; returns its tag.
-    fn connect<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, Vec<u8>>;
+    /// Shake hands on a fresh connection.
+    fn connect<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, Greeting>;
     /// Make a used connection as good as new for the target that it was opened for.
     fn reset<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, ()>;
     /// Find out whether an idle connection is alive.

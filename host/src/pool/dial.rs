@@ -27,9 +27,9 @@ pub(crate) struct DialError {
 /// What a connection that could not be opened says of its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blame {
-    /// It does not listen: another may be tried.
+    /// It does not listen, or breaks off: another may be tried.
     Closed,
-    /// It says nothing, or breaks off: another may be tried.
+    /// It says nothing, or cannot be reached at all: another may be tried.
     Silent,
     /// It answers, and the plugin is not content with that.
     Refused,
@@ -40,7 +40,8 @@ pub(crate) enum Blame {
 impl From<&Trouble> for Blame {
     fn from(trouble: &Trouble) -> Self {
         match trouble {
-            Trouble::Broke(_) => Self::Silent,
+            Trouble::Broke(_) => Self::Closed,
+            Trouble::Silent(_) => Self::Silent,
             Trouble::Refused(_) => Self::Refused,
             Trouble::Fault(_) => Self::Nobody,
         }
@@ -53,17 +54,16 @@ impl DialError {
     }
 }
 
-/// Whether a connect failed for want of something on this machine.
-fn is_local(error: &io::Error) -> bool {
-    error
-        .raw_os_error()
-        .map(Errno::from_raw_os_error)
-        .is_some_and(|errno| {
-            matches!(
-                errno,
-                Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL
-            )
-        })
+/// Whom a failed connect blames. Only a machine that is there says that nobody listens; one that is
+/// gone says nothing, and whoever says so in its place (a router, this kernel) means just that.
+fn blame(error: &io::Error) -> Blame {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::CONNREFUSED | Errno::CONNRESET) => Blame::Closed,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL) => {
+            Blame::Nobody
+        }
+        _ => Blame::Silent,
+    }
 }
 
 impl Pools {
@@ -86,12 +86,8 @@ impl Pools {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 let why = format!("cannot connect to {name}: {error}");
-                let blame = if is_local(&error) {
-                    Blame::Nobody
-                } else {
-                    Blame::Closed
-                };
-                return Err(DialError::new(LeaseError::ConnectFailed(why), blame));
+                let why = LeaseError::ConnectFailed(why);
+                return Err(DialError::new(why, blame(&error)));
             }
             Err(_) => {
                 let why = format!("{name} did not accept within connect-timeout = {limit:?}");
@@ -115,9 +111,12 @@ impl Pools {
                 let why = LeaseError::HandshakeFailed(trouble.to_string());
                 DialError::new(why, Blame::from(&trouble))
             })?;
+            let (stream, greeting) = shaken;
             // An open connection alone says nothing: the kernel accepts for a server that hangs.
-            endpoint.replied();
-            shaken
+            if greeting.heard {
+                endpoint.replied();
+            }
+            (stream, greeting.tag)
         } else {
             (stream, Vec::new())
         };
@@ -147,7 +146,7 @@ impl Pools {
             let why = format!("{} behind the handshake", unfit.name());
             let why = LeaseError::HandshakeFailed(why);
             let blame = match unfit {
-                Unfit::Closed | Unfit::Broken => Blame::Silent,
+                Unfit::Closed | Unfit::Broken => Blame::Closed,
                 Unfit::UnaskedBytes => Blame::Refused,
             };
             return Err(DialError::new(why, blame));
@@ -161,17 +160,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_this_machine_lacks_is_no_fault_of_the_endpoint() {
-        for errno in [
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::ADDRNOTAVAIL,
-            Errno::NOBUFS,
+    fn a_failed_connect_blames_whom_it_should() {
+        for (errno, whom) in [
+            (Errno::MFILE, Blame::Nobody),
+            (Errno::NFILE, Blame::Nobody),
+            (Errno::ADDRNOTAVAIL, Blame::Nobody),
+            (Errno::NOBUFS, Blame::Nobody),
+            (Errno::CONNREFUSED, Blame::Closed),
+            (Errno::HOSTUNREACH, Blame::Silent),
+            (Errno::NETUNREACH, Blame::Silent),
+            (Errno::TIMEDOUT, Blame::Silent),
         ] {
-            assert!(is_local(&io::Error::from(errno)), "{errno}");
-        }
-        for errno in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::TIMEDOUT] {
-            assert!(!is_local(&io::Error::from(errno)), "{errno}");
+            assert_eq!(blame(&io::Error::from(errno)), whom, "{errno}");
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::caretaker::{Caretaker, Trouble};
 use super::connection::Connection;
-use super::dial::Blame;
+use super::dial::{Blame, DialError};
 use super::pools::Pools;
 use super::shelf::Key;
 use crate::config::ProbeConfig;
@@ -28,6 +28,7 @@ pub(super) async fn watch(
     let Some(config) = group.config().probe.clone() else {
         return;
     };
+    let mut known = Known::default();
     loop {
         let doubtful = endpoint.is_failing() || endpoint.health() == Health::Ejected;
         let wait = if doubtful {
@@ -49,8 +50,24 @@ pub(super) async fn watch(
             caretaker: &caretaker,
             config: &config,
         };
-        match check.run(wait).await {
-            Verdict::Healthy => {
+        let verdict = check.run(wait).await;
+        let verdict = match verdict {
+            Verdict::Refused(why) if !known.let_in => {
+                if !std::mem::replace(&mut known.told, true) {
+                    tracing::warn!(
+                        group = group.name(),
+                        endpoint = endpoint.name,
+                        "health checks take a refused handshake for a sign of life, as none has \
+                         succeeded yet: {why}"
+                    );
+                }
+                Verdict::Healthy
+            }
+            verdict => verdict,
+        };
+        known.note(&verdict);
+        match verdict {
+            Verdict::Healthy | Verdict::LetIn => {
                 if endpoint.check_succeeded(config.rise) {
                     tracing::info!(
                         group = group.name(),
@@ -60,12 +77,14 @@ pub(super) async fn watch(
                     );
                 }
             }
-            Verdict::Failed(why) => pools.reach_failed(&group, &endpoint, &why),
+            Verdict::Failed(why) | Verdict::Refused(why) => {
+                pools.reach_failed(&group, &endpoint, &why);
+            }
             Verdict::Silent(why) => {
                 pools.reach_failed(&group, &endpoint, &why);
-                // Whoever still gets replies is not told to go.
-                if !endpoint.replied_within(config.interval) {
-                    pools.end_leases(&group, &endpoint);
+                // One check may be late by chance, and whoever still gets replies is not told to go.
+                if known.silent >= config.fall && !endpoint.replied_within(config.interval) {
+                    pools.end_leases(&group, &endpoint, known.silent == config.fall);
                 }
             }
             Verdict::None(why) => tracing::warn!(
@@ -77,10 +96,38 @@ pub(super) async fn watch(
     }
 }
 
+/// What the checks of an endpoint have found out so far.
+#[derive(Default)]
+struct Known {
+    /// A handshake for the default target has succeeded. A refusal says something of the endpoint
+    /// only then: where clients bring passwords of their own none may ever succeed, and the refusal
+    /// is an answer like any other.
+    let_in: bool,
+    /// So many checks in a row have found silence.
+    silent: u32,
+    /// The log has been told that no handshake succeeds.
+    told: bool,
+}
+
+impl Known {
+    fn note(&mut self, verdict: &Verdict) {
+        self.let_in |= matches!(verdict, Verdict::LetIn);
+        self.silent = match verdict {
+            Verdict::Silent(_) => self.silent.saturating_add(1),
+            _ => 0,
+        };
+    }
+}
+
 /// What a check has found out.
 enum Verdict {
     Healthy,
-    /// It answers, but not as it should, or does not listen: what is leased may be well.
+    /// The same, with the default target's own connection.
+    LetIn,
+    /// It refuses the handshake of the default target.
+    Refused(String),
+    /// It answers, but not as it should, or does not listen, or breaks off: what is leased may be
+    /// well.
     Failed(String),
     /// It says nothing.
     Silent(String),
@@ -119,7 +166,7 @@ impl Check<'_> {
                 && let Ok(connection) = self.probe(idle).await
             {
                 self.pools.offer(connection, Instant::now());
-                return Verdict::Healthy;
+                return Verdict::LetIn;
             }
         }
         // While sessions get replies, no probe could say more.
@@ -138,20 +185,24 @@ impl Check<'_> {
         let dial = self.pools.dial(self.group, permit, self.caretaker, target);
         let connection = match timeout(self.config.timeout, dial).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(failure)) => {
-                return Verdict::of(failure.blame, lease_error_text(&failure.why));
+            Ok(Err(DialError { why, blame })) => {
+                let why = lease_error_text(&why);
+                return match blame {
+                    Blame::Refused => Verdict::Refused(why),
+                    other => Verdict::of(other, why),
+                };
             }
             Err(_) => return Verdict::Silent(self.too_late()),
         };
         if !self.caretaker.has_probe() {
-            return Verdict::Healthy;
+            return Verdict::LetIn;
         }
         match self.probe(connection).await {
             Ok(connection) => {
                 if !extra {
                     self.pools.offer(connection, Instant::now());
                 }
-                Verdict::Healthy
+                Verdict::LetIn
             }
             Err(trouble) => Verdict::of(Blame::from(&trouble), trouble.to_string()),
         }
@@ -165,7 +216,7 @@ impl Check<'_> {
             .unwrap_or_else(|_| {
                 self.endpoint.counters.probes_bad.inc();
                 self.endpoint.counters.closed("probe-failed");
-                Err(Trouble::Broke(self.too_late()))
+                Err(Trouble::Silent(self.too_late()))
             })
     }
 

@@ -15,7 +15,7 @@ mod seat;
 mod shelf;
 mod upkeep;
 
-pub use caretaker::{Caretaker, Conversation, Trouble};
+pub use caretaker::{Caretaker, Conversation, Greeting, Trouble};
 pub use connection::{Connection, Parcel, Unfit};
 pub(crate) use dial::{Blame, DialError};
 pub use message::PoolsParts;

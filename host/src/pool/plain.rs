@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::caretaker::{Caretaker, Conversation, Trouble};
+use super::caretaker::{Caretaker, Conversation, Greeting, Trouble};
 use crate::contract::Target;
 
 /// Opens plain connections, and knows no way to reset or probe them.
@@ -54,8 +54,12 @@ impl Caretaker for Plain {
         false
     }
 
-    fn connect<'a>(&'a self, stream: TcpStream, _: &'a Target) -> Conversation<'a, Vec<u8>> {
-        Box::pin(async { Ok((stream, Vec::new())) })
+    fn connect<'a>(&'a self, stream: TcpStream, _: &'a Target) -> Conversation<'a, Greeting> {
+        let nothing = Greeting {
+            tag: Vec::new(),
+            heard: false,
+        };
+        Box::pin(async { Ok((stream, nothing)) })
     }
 
     fn reset<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, ()> {

@@ -389,20 +389,23 @@ impl Pools {
         }
     }
 
-    /// Ends the leases of an endpoint that has been ejected and says nothing, once an ejection, if
-    /// there is another to go to.
-    pub(crate) fn end_leases(&self, group: &Group, endpoint: &Endpoint) {
+    /// Ends the leases of an endpoint that has been ejected and says nothing, if there is another to
+    /// go to. `first`: the log has not heard of it yet.
+    pub(crate) fn end_leases(&self, group: &Group, endpoint: &Endpoint, first: bool) {
         let wanted = group.config().probe.as_ref();
         if wanted.is_some_and(|probe| probe.end_leases)
             && endpoint.health() == Health::Ejected
             && !group.all_ejected()
-            && endpoint.end_leases()
+            && endpoint.leased() > 0
         {
-            tracing::warn!(
-                group = group.name(),
-                endpoint = endpoint.name,
-                "it says nothing: its leases end"
-            );
+            endpoint.end_leases();
+            if first {
+                tracing::warn!(
+                    group = group.name(),
+                    endpoint = endpoint.name,
+                    "it says nothing: its leases end"
+                );
+            }
             self.announce_ejection(endpoint);
         }
     }

@@ -70,8 +70,6 @@ pub struct Endpoint {
     last_complaint: AtomicU64,
     /// How often all leases have been ended.
     leases_ended: AtomicU32,
-    /// That has been done since it was healthy.
-    has_ended_leases: AtomicBool,
     on_room: OnceLock<OnRoom>,
 }
 
@@ -127,7 +125,6 @@ impl Endpoint {
             good_checks: AtomicU32::new(0),
             last_complaint: AtomicU64::new(0),
             leases_ended: AtomicU32::new(0),
-            has_ended_leases: AtomicBool::new(false),
             on_room: OnceLock::new(),
         }
     }
@@ -248,14 +245,9 @@ impl Endpoint {
         self.leased.fetch_sub(1, Relaxed);
     }
 
-    /// Ends all leases that have begun by now, once until it is healthy again; false if that has
-    /// been done. Who holds one has to be woken to see it.
-    pub fn end_leases(&self) -> bool {
-        let first = !self.has_ended_leases.swap(true, Relaxed);
-        if first {
-            self.leases_ended.fetch_add(1, Relaxed);
-        }
-        first
+    /// Ends all leases that have begun by now. Who holds one has to be woken to see it.
+    pub fn end_leases(&self) {
+        self.leases_ended.fetch_add(1, Relaxed);
     }
 
     /// Changes with [`Endpoint::end_leases`].
@@ -292,7 +284,6 @@ impl Endpoint {
         self.failed_checks.store(0, Relaxed);
         self.good_checks.store(0, Relaxed);
         self.ejected.store(false, Relaxed);
-        self.has_ended_leases.store(false, Relaxed);
         self.gone.store(false, Relaxed);
         self.counters.up.set(1);
     }
@@ -323,7 +314,6 @@ impl Endpoint {
         let good = self.good_checks.fetch_add(1, Relaxed).saturating_add(1);
         let back = good >= rise && self.ejected.swap(false, Relaxed);
         if back {
-            self.has_ended_leases.store(false, Relaxed);
             self.counters.up.set(1);
         }
         back

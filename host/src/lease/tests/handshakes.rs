@@ -12,7 +12,7 @@ use super::upstream::Upstream;
 use super::worker::{SOON, at_most, config, eventually, on_one_worker, target, with_caretaker};
 use crate::config::{PoolConfig, ProbeConfig};
 use crate::contract::{Disposition, LeaseError, Target};
-use crate::pool::{Caretaker, Conversation, Trouble};
+use crate::pool::{Caretaker, Conversation, Greeting, Trouble};
 use crate::upstream::Health;
 
 /// How a conversation with an endpoint ends.
@@ -38,11 +38,10 @@ impl Picky {
         })
     }
 
-    /// Lets an endpoint say nothing more, to whatever it is asked.
-    fn silence(&self, address: SocketAddr) {
-        let fate = Fate::Fails(Trouble::Broke("no answer".to_owned()));
-        self.connects.borrow_mut().insert(address, fate.clone());
-        self.probes.borrow_mut().insert(address, fate);
+    /// Freezes an endpoint: its kernel accepts, where nothing has to be said the handshake succeeds,
+    /// and nothing is answered.
+    fn freeze(&self, address: SocketAddr) {
+        self.probes.borrow_mut().insert(address, Fate::Hangs);
     }
 }
 
@@ -80,8 +79,12 @@ impl Caretaker for Picky {
         true
     }
 
-    fn connect<'a>(&'a self, stream: TcpStream, _: &'a Target) -> Conversation<'a, Vec<u8>> {
-        Box::pin(async { Ok((meet(&self.connects, stream).await?, b"tag".to_vec())) })
+    fn connect<'a>(&'a self, stream: TcpStream, _: &'a Target) -> Conversation<'a, Greeting> {
+        let greeting = Greeting {
+            tag: b"tag".to_vec(),
+            heard: false,
+        };
+        Box::pin(async { Ok((meet(&self.connects, stream).await?, greeting)) })
     }
 
     fn reset<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, ()> {
@@ -146,11 +149,11 @@ fn a_handshake_that_does_not_end_takes_no_longer_than_wait_timeout() {
     });
 }
 
-/// Checks every 20 ms, and ejects at once.
+/// Checks often, and ejects at once. As is usual, a check takes less than the time between two.
 fn strict() -> ProbeConfig {
     ProbeConfig {
-        interval: Duration::from_millis(20),
-        timeout: Duration::from_millis(20),
+        interval: Duration::from_millis(60),
+        timeout: Duration::from_millis(10),
         fall: 1,
         rise: 1,
         end_leases: true,
@@ -197,7 +200,7 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
             worker.lease("a").await.unwrap(),
         ];
         assert_ne!(leases[0].endpoint(), leases[1].endpoint());
-        picky.silence(first.address);
+        picky.freeze(first.address);
         let of = |address: SocketAddr| {
             let name = address.to_string();
             leases.iter().find(move |lease| lease.endpoint() == name)
@@ -207,13 +210,94 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
         eventually("its session is woken", || woken.get() > 0).await;
         assert!(!is_ended(second.address));
         // The last one is not taken from anybody: there is nowhere else to go.
-        picky.silence(second.address);
+        picky.freeze(second.address);
         let last = std::sync::Arc::clone(&worker.group.endpoints()[1]);
         eventually("it is ejected too", || last.health() == Health::Ejected).await;
         assert!(!is_ended(second.address));
+        // A lease that begins now is none of those that were ended, but as all are ejected it may
+        // be of one that says nothing: as soon as there is another to go to, it ends too.
+        let late = [
+            worker.lease("b").await.unwrap(),
+            worker.lease("b").await.unwrap(),
+        ];
+        assert!(late.iter().all(|lease| !lease.is_ended()));
+        picky.probes.borrow_mut().remove(&second.address);
+        let frozen = first.address.to_string();
+        let late = late.iter().find(|lease| lease.endpoint() == frozen);
+        eventually("the late one ends", || {
+            late.is_some_and(crate::lease::Lease::is_ended)
+        })
+        .await;
+        assert_eq!(last.health(), Health::Up);
+    });
+}
+
+/// One that is slow for once is no reason to take leases away, nor one that breaks off.
+#[test]
+fn leases_end_only_after_fall_silent_checks() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[first.address, second.address], at_most(4));
+    config.probe = Some(ProbeConfig {
+        fall: 3,
+        ..strict()
+    });
+    with_caretaker(config, caretaker, |worker| async move {
+        let leases = [
+            worker.lease("a").await.unwrap(),
+            worker.lease("a").await.unwrap(),
+        ];
+        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let broke = Fate::Fails(Trouble::Broke("too many clients".to_owned()));
+        picky.probes.borrow_mut().insert(first.address, broke);
+        eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
+        let dead = || worker.counted("leaseway_probes_total", "result", "dead");
+        let before = dead();
+        eventually("it is checked again", || dead() >= before + 5).await;
+        assert!(leases.iter().all(|lease| !lease.is_ended()));
+        picky.freeze(first.address);
+        let before = dead();
+        eventually("it is silent once", || dead() > before).await;
+        assert!(leases.iter().all(|lease| !lease.is_ended()));
+        let of_first = |lease: &&crate::lease::Lease| lease.endpoint() == first.address.to_string();
+        let lease = leases.iter().find(of_first);
+        eventually("its lease ends", || {
+            lease.is_some_and(crate::lease::Lease::is_ended)
+        })
+        .await;
+        assert!(dead() >= before + 3);
+    });
+}
+
+/// Clients may bring passwords of their own, and the plugin have none that the server would take.
+#[test]
+fn a_server_that_never_lets_the_check_in_is_alive() {
+    let upstream = Upstream::start();
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[upstream.address], at_most(4));
+    config.probe = Some(strict());
+    let refused = Fate::Fails(Trouble::Refused("NOAUTH".to_owned()));
+    picky
+        .connects
+        .borrow_mut()
+        .insert(upstream.address, refused.clone());
+    with_caretaker(config, caretaker, |worker| async move {
+        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let checks = || worker.closed("handshake-failed");
+        eventually("it is checked", || checks() >= 5).await;
+        assert_eq!(endpoint.health(), Health::Up);
+        // Once it has let one in, a refusal is another matter.
         picky.connects.borrow_mut().clear();
-        // A lease that begins now is none of those that were ended.
-        assert!(!worker.lease("b").await.unwrap().is_ended());
+        let alive = || worker.counted("leaseway_probes_total", "result", "alive");
+        eventually("a check succeeds", || alive() >= 1).await;
+        picky
+            .connects
+            .borrow_mut()
+            .insert(upstream.address, refused.clone());
+        picky.probes.borrow_mut().insert(upstream.address, refused);
+        eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
     });
 }
 
@@ -260,6 +344,8 @@ fn refused_dials_eject_and_end_no_lease() {
             worker.lease("a").await.unwrap(),
         ];
         let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let alive = || worker.counted("leaseway_probes_total", "result", "alive");
+        eventually("checks are let in", || alive() >= 4).await;
         let refused = Fate::Fails(Trouble::Refused("max clients".to_owned()));
         picky
             .connects

@@ -12,7 +12,7 @@ use super::upstream::Upstream;
 use super::worker::{at_most, config, eventually, target, with_caretaker};
 use crate::config::{ProbeConfig, UpstreamConfig};
 use crate::contract::{Disposition, Target};
-use crate::pool::{Caretaker, Conversation, Trouble};
+use crate::pool::{Caretaker, Conversation, Greeting, Trouble};
 
 /// Not that of the default target: health checks leave these connections alone, and only the
 /// upkeep of the idle ones looks at them.
@@ -80,7 +80,7 @@ impl Caretaker for Prober {
         true
     }
 
-    fn connect<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, Vec<u8>> {
+    fn connect<'a>(&'a self, _: TcpStream, _: &'a Target) -> Conversation<'a, Greeting> {
         unreachable!("there is no connect")
     }
 

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::sandboxing::logged_async;
 use super::*;
 use crate::plugin::Conversations;
-use crate::pool::{Caretaker, Trouble};
+use crate::pool::{Caretaker, Greeting, Trouble};
 
 /// Guards against hanging; nothing that passes comes near it.
 const GUARD: Duration = Duration::from_secs(30);
@@ -61,8 +61,15 @@ fn a_probe_exchanges_bytes_and_gives_the_connection_back() {
         };
         let (probed, ()) = tokio::join!(care.probe(near, Duration::ZERO), server);
         let (near, ()) = probed.unwrap();
-        let (mut near, tag) = care.connect(near, &target()).await.unwrap();
-        assert_eq!(tag, b"tag");
+        let (mut near, greeting) = care.connect(near, &target()).await.unwrap();
+        let expected = Greeting {
+            tag: b"tag".to_vec(),
+            heard: false,
+        };
+        assert_eq!(
+            greeting, expected,
+            "the probe's answer is none to the handshake"
+        );
         near.write_all(b"still open").await.unwrap();
         let mut still = [0; 10];
         far.read_exact(&mut still).await.unwrap();
@@ -100,7 +107,7 @@ fn a_silent_upstream_ends_at_the_limit_and_is_no_fault() {
         let (near, mut far) = pair().await;
         let error = care.probe(near, Duration::ZERO).await.unwrap_err();
         let says = "probe did not end within limits.conversation = 500ms".to_owned();
-        assert_eq!(error, Trouble::Broke(says));
+        assert_eq!(error, Trouble::Silent(says));
         assert!(is_closed(&mut far).await);
     });
 }
@@ -138,7 +145,7 @@ fn a_conversation_may_sleep_but_not_past_its_limit() {
         let (near, _far) = pair().await;
         let error = care.connect(near, &target()).await.unwrap_err();
         let says = "connect did not end within limits.conversation = 500ms".to_owned();
-        assert_eq!(error, Trouble::Broke(says));
+        assert_eq!(error, Trouble::Silent(says));
     });
 }
 
