@@ -92,6 +92,35 @@ async fn the_end_of_either_side_passes_and_the_other_goes_on() {
     assert_eq!(thanks, b"thanks");
 }
 
+/// On a connection that was opened ahead too, which would be replaced if it were dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_that_ends_first_on_a_warm_connection_still_reads() {
+    let (server, address) = listen().await;
+    let config = PLAIN.replace(
+        "[listeners.plain]",
+        "[process]\nworkers = 1\n[upstreams.server.pool]\nmin-idle = 1\n[listeners.plain]",
+    );
+    let relay = Relay::start_with(&config, &[("server", &address)]).await;
+    let (mut upstream, _) = server.accept().await.unwrap();
+    eventually("it is warm", GENEROUS, async || {
+        let idle = [("state", "idle")];
+        let metrics = relay.metrics().await;
+        metrics.sum_where("leaseway_pool_connections", &idle) == 1.0
+    })
+    .await;
+    let mut client = TcpStream::connect(relay.addr()).await.unwrap();
+    client.write_all(b"header").await.unwrap();
+    let mut header = [0; 6];
+    upstream.read_exact(&mut header).await.unwrap();
+    upstream.shutdown().await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "the end passes");
+    client.write_all(&[b'x'; 5000]).await.unwrap();
+    drop(client);
+    let mut body = Vec::new();
+    upstream.read_to_end(&mut body).await.unwrap();
+    assert_eq!(body.len(), 5000);
+}
+
 /// The plugin hears of the end and waits for what is still to come; the connection was never the
 /// client's, and serves the next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

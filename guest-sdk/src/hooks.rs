@@ -88,6 +88,9 @@ pub trait OnData {
 /// the session, through [`PoolReturn`].
 pub trait OnEof {
     /// This side will send no more, all its bytes have been shown, and a connection is leased.
+    /// Not called where the client ends in the middle of a `forward`: what has come of it passes on,
+    /// and the end behind it; replies to what was sent before are still shown, and the connection
+    /// is closed at the end of the lease.
     fn on_eof(&mut self, origin: Side) -> Steps;
 }
 

@@ -201,6 +201,11 @@ impl Relay {
         }
         match (side, way.owed) {
             (_, Owed::Nothing) => Ok(false),
+            // What it sent before may still have replies.
+            (Side::Client, Owed::Forward(_)) if self.has(Hooks::ON_EOF) => {
+                self.client.cut_short();
+                Ok(true)
+            }
             (Side::Client, Owed::Forward(_) | Owed::Discard(_)) => Err(SessionEnd::ClientClosed),
             // The half-close goes to the upstream, whose side ends the session.
             (Side::Client, Owed::Rest) => Ok(false),
@@ -253,6 +258,11 @@ impl Relay {
 
     /// The connection is gone.
     pub(super) fn lost(&mut self, why: &str, plugin: &mut dyn Hooked) -> Result<(), SessionEnd> {
+        if self.client.cut {
+            // All that could have an answer has had it.
+            self.leave_connection(LeaseEnd::Lost);
+            return Err(SessionEnd::ClientClosed);
+        }
         if self.upstream.owed == Owed::Rest {
             self.leave_connection(LeaseEnd::Lost);
             return Err(SessionEnd::UpstreamClosed);

@@ -44,6 +44,8 @@ pub(super) struct Way {
     pub(super) ended: bool,
     /// `on-eof` has been called during this lease.
     pub(super) end_told: bool,
+    /// It ended in the middle of a `forward`, whose bytes have gone as far as they had come.
+    pub(super) cut: bool,
     /// How many uncovered bytes the plugin was last shown, and did not cover.
     pub(super) shown: usize,
 }
@@ -90,7 +92,8 @@ impl Way {
     /// Whether the program covers bytes that have not come, or will.
     pub(super) fn covers_more(&self) -> bool {
         let discards = |step: &Step| matches!(step, Step::Discard(_));
-        self.will_forward()
+        self.cut
+            || self.will_forward()
             || matches!(self.owed, Owed::Discard(_))
             || self.program.iter().any(discards)
     }
@@ -136,6 +139,15 @@ impl Way {
         self.passing.clear();
         self.shown = 0;
         self.end_told = false;
+        self.cut = false;
+    }
+
+    /// What was promised of this side will not come, nor what stands behind it: its end passes, and
+    /// whoever reads it will know what half a message is worth.
+    pub(super) fn cut_short(&mut self) {
+        self.owed = Owed::Rest;
+        self.program.clear();
+        self.cut = true;
     }
 }
 

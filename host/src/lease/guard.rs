@@ -21,6 +21,8 @@ pub struct Lease {
     era: u32,
     /// Opened for this lease.
     fresh: bool,
+    /// We have closed our sending half.
+    shut: bool,
     /// The upstream has closed it.
     closed: bool,
     /// It broke, and the upstream had not closed it before.
@@ -50,6 +52,7 @@ impl Lease {
             written: 0,
             era,
             fresh,
+            shut: false,
             closed: false,
             broke: false,
         }
@@ -105,6 +108,11 @@ impl Lease {
         }
     }
 
+    /// Takes note that we have told the upstream that no more comes.
+    pub fn shut(&mut self) {
+        self.shut = true;
+    }
+
     /// Takes note that the upstream has closed the connection.
     pub fn ended(&mut self) {
         self.closed = true;
@@ -123,9 +131,11 @@ impl Lease {
     }
 
     fn arrived(&self) -> bool {
+        // The kernel counts our own FIN, once it is said, as a byte that waits.
+        let fin = u64::from(self.shut);
         self.connection
             .unacknowledged()
-            .map_or(true, |waiting| waiting < self.written)
+            .map_or(true, |waiting| waiting < self.written + fin)
     }
 
     /// Ends the lease. `clean`: the host, too, finds nothing wrong with the connection.

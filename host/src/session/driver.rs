@@ -334,7 +334,12 @@ impl SessionTask {
     fn shut(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         if self.engine.upstream_end_is_loss() {
-            self.lose("the upstream closed the connection");
+            let delivered = self.lease.as_ref().is_none_or(Lease::delivered);
+            if self.engine.passes_end_on(delivered) {
+                self.engine.run(self.hooks.as_mut());
+            } else {
+                self.lose("the upstream closed the connection");
+            }
             moved = true;
         }
         for side in [Side::Upstream, Side::Client] {
@@ -344,7 +349,10 @@ impl SessionTask {
             // An error here means that the side is gone: its reading half will tell.
             let _ = match (side, &mut self.lease) {
                 (Side::Client, _) => Pin::new(&mut self.client).poll_shutdown(cx),
-                (Side::Upstream, Some(lease)) => Pin::new(lease.stream_mut()).poll_shutdown(cx),
+                (Side::Upstream, Some(lease)) => {
+                    lease.shut();
+                    Pin::new(lease.stream_mut()).poll_shutdown(cx)
+                }
                 (Side::Upstream, None) => continue,
             };
             self.engine.was_shut(side);

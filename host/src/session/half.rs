@@ -93,6 +93,8 @@ pub(super) struct Half {
     pub(super) ended: bool,
     /// The plugin has been told so during this lease.
     pub(super) end_told: bool,
+    /// It ended in the middle of a `forward`, whose bytes have gone as far as they had come.
+    pub(super) cut: bool,
     /// We have told this side that it gets no more.
     pub(super) shut: bool,
     /// Uncovered bytes that the plugin was last shown, and did not cover.
@@ -112,6 +114,7 @@ impl Half {
             output: Output::default(),
             ended: false,
             end_told: false,
+            cut: false,
             shut: false,
             shown: 0,
         }
@@ -168,7 +171,8 @@ impl Half {
 
     /// Whether the program covers bytes that have not come, or will.
     pub(super) fn covers_more(&self) -> bool {
-        self.will_forward()
+        self.cut
+            || self.will_forward()
             || matches!(self.owed, Owed::Discard(_))
             || self
                 .steps
@@ -232,6 +236,15 @@ impl Half {
         self.behind_skip = self.steps.len();
         self.shown = 0;
         self.end_told = false;
+        self.cut = false;
+    }
+
+    /// What was promised of this side will not come, nor what stands behind it: its end passes, and
+    /// whoever reads it will know what half a message is worth.
+    pub(super) fn cut_short(&mut self) {
+        self.owed = Owed::Rest;
+        self.steps.clear();
+        self.cut = true;
     }
 
     /// Forgets the upstream's bytes and its program: the connection is gone.

@@ -236,6 +236,11 @@ impl Engine {
         }
         match (side, half.owed) {
             (_, Owed::Nothing) => Ok(false),
+            // What it sent before may still have replies.
+            (Side::Client, Owed::Forward(_)) if self.has.contains(Hooks::ON_EOF) => {
+                self.client.cut_short();
+                Ok(true)
+            }
             (Side::Client, Owed::Forward(_) | Owed::Discard(_)) => Err(End::ClientClosed),
             // Perhaps it was dead before anything arrived: `lose` will tell.
             (_, Owed::Rest) if self.may_replace() => Ok(false),
@@ -299,6 +304,22 @@ impl Engine {
             && self.upstream.steps.is_empty()
     }
 
+    /// Whether an end that [`Engine::upstream_end_is_loss`] asks about is none after all: that of a
+    /// plain copy, whose bytes have arrived, so that nothing is sent again and the half-close
+    /// passes as it would on a fresh connection.
+    pub fn passes_end_on(&mut self, delivered: bool) -> bool {
+        let LeaseState::Held(held) = &mut self.lease else {
+            return false;
+        };
+        let again = matches!(&held.replay, Replay::Recording { safe, .. } if *safe || !delivered);
+        if again || self.upstream.owed != Owed::Rest || held.write_failed {
+            return false;
+        }
+        held.replay = Replay::Off;
+        self.client.drop_kept();
+        true
+    }
+
     /// Whether the lease is of a reused connection that has not replied yet.
     fn may_replace(&self) -> bool {
         matches!(&self.lease, LeaseState::Held(held) if held.recording())
@@ -338,6 +359,10 @@ impl Engine {
             });
             self.ask_pending = true;
             return Ok(());
+        }
+        if self.client.cut {
+            // All that could have an answer has had it.
+            return Err(End::ClientClosed);
         }
         if self.upstream.owed == Owed::Rest {
             return Err(End::UpstreamClosed);

@@ -286,6 +286,23 @@ fn the_kernel_knows_that_nothing_arrived_at_a_dead_connection() {
     );
 }
 
+/// The kernel counts our own end as a byte that waits to be acknowledged.
+#[test]
+fn our_own_end_is_no_byte_that_has_not_arrived() {
+    let upstream = Upstream::start();
+    on_one_worker(
+        config(&[upstream.address], at_most(4)),
+        |worker| async move {
+            let mut lease = worker.lease("").await.unwrap();
+            echo(&mut lease, "x").await;
+            lease.shut();
+            lease.stream_mut().shutdown().await.unwrap();
+            lease.ended();
+            assert!(lease.delivered(), "it was echoed");
+        },
+    );
+}
+
 #[test]
 fn idle_connections_close_after_their_time_down_to_min_idle() {
     let upstream = Upstream::start();

@@ -382,3 +382,19 @@ fn an_upload_goes_on_over_the_replacement() {
     }
     panic!("{} bytes came back", world.sessions[0].received.len());
 }
+
+#[test]
+fn an_apology_waits_for_no_bytes_of_a_program_that_is_gone() {
+    let mut world = world(
+        Told::default()
+            .lease([Step::Forward(10), say(Side::Client, "x")])
+            .failed([Step::Lease(target())])
+            .failed([say(Side::Client, "sorry")]),
+    );
+    send(&mut world, b"ab");
+    kill(&mut world);
+    assert!(world.sessions[0].engine.is_asking());
+    world.happen(&Event::Refuse { session: 0 });
+    deliver(&mut world);
+    assert_eq!(received(&world), "sorry");
+}
