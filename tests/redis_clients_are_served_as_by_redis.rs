@@ -266,6 +266,29 @@ async fn the_replies_are_those_of_the_server() {
     is_served_alike(&redis, &relay, PACKETS).await;
 }
 
+/// Whoever ends in the middle of a request gets the replies to those before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_request_takes_no_reply_with_it() {
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&redis).await;
+    let whole = b"*2\r\n$4\r\nINCR\r\n$1\r\nh\r\n".repeat(2);
+    for half in [
+        &b"*2\r\n$3\r\nGET\r\n"[..],
+        b"*2\r\n$3\r\nGET",
+        b"*3\r\n$3\r\nSET\r\n$2\r\nk",
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9\r\nxx",
+        b"*3\r\n$3\r\nSET\r\n$20000\r\nk",
+        b"GET",
+    ] {
+        let packet = [&whole[..], half].concat();
+        redis.cmd(&["FLUSHALL"]).await;
+        let direct = say(redis.addr(), &packet, true, 0).await;
+        redis.cmd(&["FLUSHALL"]).await;
+        let relayed = say(relay.addr(), &packet, true, direct.count).await;
+        assert_eq!(relayed, direct, "{}", half.escape_ascii());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_are_refused_as_the_server_refuses_them() {
     let redis = RedisServer::start(&["--requirepass", "secret"]).await;

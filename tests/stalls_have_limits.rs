@@ -116,7 +116,7 @@ const TWO_SERVERS: &str = r#"
     endpoints = ["{first}", "{second}"]
     balance = "round-robin"
     pool = { max-connections = 20, wait-timeout = "5s" }
-    probe = { interval = "200ms", timeout = "200ms", fall = 2, rise = 2, end-leases = {end} }
+    probe = { interval = "600ms", timeout = "150ms", fall = 2, rise = 2, end-leases = {end} }
 
     [listeners.cache]
     bind = "{listen}"

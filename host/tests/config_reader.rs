@@ -65,7 +65,7 @@ memory = "1MiB"
 hook = "1ms"
 conversation = "1m"
 sessions-per-instance = 1
-max-shown = "4KiB"
+max-shown = "48KiB"
 
 [plugins.a]
 module = "/opt/a.wasm"
@@ -268,7 +268,7 @@ fn every_key_arrives_where_it_belongs() {
                 hook: Duration::from_millis(1),
                 conversation: Duration::from_secs(60),
                 sessions_per_instance: 1,
-                max_shown: 4096,
+                max_shown: 48 << 10,
             },
         }
     );

@@ -143,14 +143,15 @@ impl Engine {
     }
 
     /// Whether a connection is held in the middle of something that is expected to go on: bytes
-    /// that a step has covered and that have not come, or that wait to be written. Plain copies
-    /// have neither beginning nor end.
+    /// that a step has covered and that have not come, that wait to be written, or that the plugin
+    /// has left until there is no room for more. Plain copies have neither beginning nor end.
     pub fn is_midway(&self) -> bool {
         let owes = |half: &Half| matches!(half.owed, Owed::Forward(_) | Owed::Discard(_));
         self.holds_lease()
             && !self.copies_plainly()
             && (owes(&self.client)
                 || owes(&self.upstream)
+                || self.client.uncovered() >= self.limits.max_shown
                 || self.has_output(Side::Client)
                 || self.has_output(Side::Upstream))
     }

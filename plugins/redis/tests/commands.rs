@@ -265,22 +265,67 @@ fn a_client_that_closes_its_side_still_gets_its_replies() {
 #[test]
 fn a_client_that_closes_in_mid_request_costs_the_connection() {
     let mut session = session();
+    session.client(&requests("GET a"));
     session.client(b"*2\r\n$3\r\nGET\r\n$100\r\nxx");
     session.client_eof();
+    session.upstream(b"$1\r\nx\r\n");
+    assert_eq!(
+        session.take_client(),
+        b"$1\r\nx\r\n",
+        "the whole one is answered"
+    );
+    session.lose("closed");
+    assert_eq!(session.take_client(), b"");
     assert!(session.end().is_some());
-    assert_eq!(returned(&mut session), Disposition::Close);
 }
 
 #[test]
 fn a_client_that_stops_between_two_arguments_has_no_connection() {
-    for begun in ["*2\r\n$3\r\nGET\r\n", "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10"] {
+    let request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n";
+    let announced = request.len() - b"0123456789\r\n".len();
+    for cut in 1..announced {
+        for stop in cut..announced {
+            let mut session = session();
+            session.client(&request[..cut]);
+            session.client(&request[cut..stop]);
+            assert_eq!(session.leases().len(), 0, "{cut}, {stop}");
+            session.client(&request[stop..announced]);
+            assert_eq!(
+                session.leases().len(),
+                1,
+                "its last bytes can be waited for"
+            );
+        }
         let mut session = session();
-        session.client(begun.as_bytes());
-        assert_eq!(session.leases().len(), 0, "{begun}");
+        session.client(&request[..cut]);
         session.client_eof();
         assert!(session.end().is_some());
         assert_eq!(session.leases().len(), 0);
     }
+}
+
+#[test]
+fn a_client_that_ends_between_two_arguments_of_a_long_request_costs_the_connection() {
+    let mut begun = b"*3\r\n$3\r\nSET\r\n$20000\r\n".to_vec();
+    begun.resize(begun.len() + 20_000, b'k');
+    begun.extend_from_slice(b"\r\n");
+    let mut alone = session();
+    alone.client(&begun);
+    assert_eq!(alone.leases().len(), 1);
+    alone.client_eof();
+    assert!(alone.end().is_some(), "no reply is to come");
+    assert_eq!(returned(&mut alone), Disposition::Close);
+
+    let mut behind = session();
+    behind.client(&requests("GET a"));
+    behind.client(&begun);
+    behind.client_eof();
+    assert_eq!(behind.end(), None);
+    behind.upstream(b"$1\r\nx\r\n");
+    assert_eq!(behind.take_client(), b"$1\r\nx\r\n");
+    behind.lose("closed");
+    assert_eq!(behind.take_client(), b"");
+    assert!(behind.end().is_some());
 }
 
 #[test]

@@ -91,9 +91,10 @@ fn a_request_that_was_sent_in_part_is_swallowed_to_its_end() {
     session.lose("reset by peer");
     assert_eq!(session.take_client(), LOST.as_bytes());
     session.client(b"cde\r\n");
-    session.client(b"*3\r\n$3\r\nSET\r\n$1\r\nk");
+    session.client(b"*3\r\n$3\r\nSET\r\n$20000\r\nk");
     session.lose("reset by peer");
     assert_eq!(session.take_client(), LOST.as_bytes());
+    session.client(&[b'k'; 19_999]);
     session.client(b"\r\n$1\r\nx\r\n");
     session.take_upstream();
     exchange(&mut session, "GET a", "$-1\r\n");

@@ -20,6 +20,8 @@ const PREFIX: &str = "builtin";
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
+/// The first-party plugins want to see up to 16 KiB of a request before they decide.
+const LEAST_SHOWN: u64 = 32 << 10;
 const MAX_SESSIONS_PER_INSTANCE: u64 = 1_000_000;
 /// Tables and lists within each other, in a plugin's config.
 const MAX_DEPTH: usize = 64;
@@ -90,7 +92,7 @@ fn limits(mut table: Table<'_>) -> PluginLimits {
             |value| value.number(1..=MAX_SESSIONS_PER_INSTANCE),
         ),
         max_shown: table.or("max-shown", default.max_shown, |value| {
-            let size = value.size(1 << 10..=GIB)?;
+            let size = value.size(LEAST_SHOWN..=GIB)?;
             usize::try_from(size).map_err(|_| "is more than this machine can address".to_owned())
         }),
     };

@@ -55,7 +55,7 @@ const MAX_ROUNDS: usize = 1024;
 /// A request shorter than this is not begun before its last argument is announced: a client that
 /// stops between two arguments owes no bytes that the host knows of, and would hold its
 /// connection for as long as it likes.
-const MAX_UNMEASURED: usize = 16 * 1024;
+const MAX_UNMEASURED: u64 = 16 * 1024;
 
 impl Session {
     /// The client has sent this, and no connection is leased.
@@ -251,8 +251,8 @@ impl Session {
         }
         let (start, mut frame) = command.rest();
         let covered = frame.cover(&shown[start..]).map_err(Next::Invalid)?;
-        let between = !frame.is_done() && start as u64 + covered <= shown.len() as u64;
-        if between && shown.len() < MAX_UNMEASURED {
+        // By what is announced, wherever the bytes stop that are here.
+        if !frame.is_done() && start as u64 + covered < MAX_UNMEASURED {
             return Err(Next::More);
         }
         if lease.taken == 0 && self.shared.config.pooling == Pooling::Session {
