@@ -107,6 +107,26 @@ async fn a_blocking_command_may_wait_for_longer() {
     assert_eq!(client.cmd(&["PING"]).await, Reply::simple("PONG"));
 }
 
+/// Nor is it one where the client has meanwhile sent more than the plugin will look at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_command_may_wait_with_a_long_pipeline_behind_it() {
+    const WRITES: usize = 4000;
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&redis, "50ms").await;
+    let mut client = Resp::connect(relay.addr()).await;
+    let mut pipeline = encode(&["BLPOP", "list", "1"]);
+    for _ in 0..WRITES {
+        pipeline.extend(encode(&["SET", "key", "value-of-some-length"]));
+    }
+    let asked = Instant::now();
+    client.send_raw(&pipeline).await.unwrap();
+    assert_eq!(client.read_reply().await.unwrap(), Reply::Null);
+    assert!(asked.elapsed() >= Duration::from_millis(900));
+    for _ in 0..WRITES {
+        assert_eq!(client.read_reply().await.unwrap(), Reply::ok());
+    }
+}
+
 const TWO_SERVERS: &str = r#"
     [plugins.redis]
     module = "{plugins}/redis.wasm"

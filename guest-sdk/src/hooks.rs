@@ -89,8 +89,8 @@ pub trait OnData {
 pub trait OnEof {
     /// This side will send no more, all its bytes have been shown, and a connection is leased.
     /// Not called where the client ends in the middle of a `forward`: what has come of it passes on,
-    /// and the end behind it; replies to what was sent before are still shown, and the connection
-    /// is closed at the end of the lease.
+    /// and the end behind it, and steps that wait are dropped; replies to what was sent before are
+    /// still shown, and the connection is closed at the end of the lease.
     fn on_eof(&mut self, origin: Side) -> Steps;
 }
 

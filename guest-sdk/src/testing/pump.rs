@@ -259,7 +259,7 @@ impl Relay {
     /// The connection is gone.
     pub(super) fn lost(&mut self, why: &str, plugin: &mut dyn Hooked) -> Result<(), SessionEnd> {
         if self.client.cut {
-            // All that could have an answer has had it.
+            // Who has closed its side in the middle of a request is told nothing more: most have gone.
             self.leave_connection(LeaseEnd::Lost);
             return Err(SessionEnd::ClientClosed);
         }

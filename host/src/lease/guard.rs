@@ -113,6 +113,11 @@ impl Lease {
         self.shut = true;
     }
 
+    /// Whether we have told the upstream that no more comes.
+    pub fn is_shut(&self) -> bool {
+        self.shut
+    }
+
     /// Takes note that the upstream has closed the connection.
     pub fn ended(&mut self) {
         self.closed = true;

@@ -116,6 +116,9 @@ impl Pools {
             if greeting.heard {
                 endpoint.replied();
             }
+            if target.identity == caretaker.default_target().identity {
+                endpoint.lets_in();
+            }
             (stream, greeting.tag)
         } else {
             (stream, Vec::new())

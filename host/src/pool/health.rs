@@ -52,7 +52,7 @@ pub(super) async fn watch(
         };
         let verdict = check.run(wait).await;
         let verdict = match verdict {
-            Verdict::Refused(why) if !known.let_in => {
+            Verdict::Refused(why) if !endpoint.has_let_in() => {
                 if !std::mem::replace(&mut known.told, true) {
                     tracing::warn!(
                         group = group.name(),
@@ -67,7 +67,7 @@ pub(super) async fn watch(
         };
         known.note(&verdict);
         match verdict {
-            Verdict::Healthy | Verdict::LetIn => {
+            Verdict::Healthy => {
                 if endpoint.check_succeeded(config.rise) {
                     tracing::info!(
                         group = group.name(),
@@ -84,7 +84,7 @@ pub(super) async fn watch(
                 pools.reach_failed(&group, &endpoint, &why);
                 // One check may be late by chance, and whoever still gets replies is not told to go.
                 if known.silent >= config.fall && !endpoint.replied_within(config.interval) {
-                    pools.end_leases(&group, &endpoint, known.silent == config.fall);
+                    known.ended |= pools.end_leases(&group, &endpoint, !known.ended);
                 }
             }
             Verdict::None(why) => tracing::warn!(
@@ -99,31 +99,28 @@ pub(super) async fn watch(
 /// What the checks of an endpoint have found out so far.
 #[derive(Default)]
 struct Known {
-    /// A handshake for the default target has succeeded. A refusal says something of the endpoint
-    /// only then: where clients bring passwords of their own none may ever succeed, and the refusal
-    /// is an answer like any other.
-    let_in: bool,
     /// So many checks in a row have found silence.
     silent: u32,
+    /// Leases have been ended during these checks.
+    ended: bool,
     /// The log has been told that no handshake succeeds.
     told: bool,
 }
 
 impl Known {
     fn note(&mut self, verdict: &Verdict) {
-        self.let_in |= matches!(verdict, Verdict::LetIn);
-        self.silent = match verdict {
-            Verdict::Silent(_) => self.silent.saturating_add(1),
-            _ => 0,
-        };
+        if let Verdict::Silent(_) = verdict {
+            self.silent = self.silent.saturating_add(1);
+        } else {
+            self.silent = 0;
+            self.ended = false;
+        }
     }
 }
 
 /// What a check has found out.
 enum Verdict {
     Healthy,
-    /// The same, with the default target's own connection.
-    LetIn,
     /// It refuses the handshake of the default target.
     Refused(String),
     /// It answers, but not as it should, or does not listen, or breaks off: what is leased may be
@@ -166,7 +163,7 @@ impl Check<'_> {
                 && let Ok(connection) = self.probe(idle).await
             {
                 self.pools.offer(connection, Instant::now());
-                return Verdict::LetIn;
+                return Verdict::Healthy;
             }
         }
         // While sessions get replies, no probe could say more.
@@ -195,14 +192,14 @@ impl Check<'_> {
             Err(_) => return Verdict::Silent(self.too_late()),
         };
         if !self.caretaker.has_probe() {
-            return Verdict::LetIn;
+            return Verdict::Healthy;
         }
         match self.probe(connection).await {
             Ok(connection) => {
                 if !extra {
                     self.pools.offer(connection, Instant::now());
                 }
-                Verdict::LetIn
+                Verdict::Healthy
             }
             Err(trouble) => Verdict::of(Blame::from(&trouble), trouble.to_string()),
         }

@@ -390,14 +390,14 @@ impl Pools {
     }
 
     /// Ends the leases of an endpoint that has been ejected and says nothing, if there is another to
-    /// go to. `first`: the log has not heard of it yet.
-    pub(crate) fn end_leases(&self, group: &Group, endpoint: &Endpoint, first: bool) {
+    /// go to; whether it did. `first`: the log has not heard of it yet.
+    pub(crate) fn end_leases(&self, group: &Group, endpoint: &Endpoint, first: bool) -> bool {
         let wanted = group.config().probe.as_ref();
-        if wanted.is_some_and(|probe| probe.end_leases)
+        let ends = wanted.is_some_and(|probe| probe.end_leases)
             && endpoint.health() == Health::Ejected
-            && !group.all_ejected()
-            && endpoint.leased() > 0
-        {
+            && group.has_sound_endpoint()
+            && endpoint.leased() > 0;
+        if ends {
             endpoint.end_leases();
             if first {
                 tracing::warn!(
@@ -408,5 +408,6 @@ impl Pools {
             }
             self.announce_ejection(endpoint);
         }
+        ends
     }
 }

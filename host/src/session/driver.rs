@@ -320,11 +320,13 @@ impl SessionTask {
             && self.engine.holds_lease()
         {
             let delivered = lease.delivered();
+            // An end that answers our own is what was to be expected.
+            let expected = lease.is_shut();
             let why = format!("{}: {why}", lease.endpoint());
             self.engine
                 .upstream_lost(&why, delivered, self.hooks.as_mut());
             // One that is replaced unseen is no trouble.
-            if !self.engine.is_asking() {
+            if !expected && !self.engine.is_asking() {
                 self.complain("lost", &format!("a connection was lost: {why}"));
             }
         }

@@ -144,14 +144,18 @@ impl Engine {
 
     /// Whether a connection is held in the middle of something that is expected to go on: bytes
     /// that a step has covered and that have not come, that wait to be written, or that the plugin
-    /// has left until there is no room for more. Plain copies have neither beginning nor end.
+    /// has left until there is no room for more, although no reply is still to begin. Plain copies
+    /// have neither beginning nor end.
     pub fn is_midway(&self) -> bool {
+        let LeaseState::Held(held) = &self.lease else {
+            return false;
+        };
         let owes = |half: &Half| matches!(half.owed, Owed::Forward(_) | Owed::Discard(_));
-        self.holds_lease()
-            && !self.copies_plainly()
+        let is_full = self.client.uncovered() >= self.limits.max_shown;
+        !self.copies_plainly()
             && (owes(&self.client)
                 || owes(&self.upstream)
-                || self.client.uncovered() >= self.limits.max_shown
+                || (is_full && held.is_answered())
                 || self.has_output(Side::Client)
                 || self.has_output(Side::Upstream))
     }
@@ -233,7 +237,7 @@ impl Engine {
         if side == Side::Upstream && count > 0 {
             self.barren_leases = 0;
             if let LeaseState::Held(held) = &mut self.lease {
-                held.received += count as u64;
+                held.received(count);
                 if held.recording() {
                     held.replay = Replay::Off;
                     self.client.drop_kept();
@@ -354,6 +358,7 @@ impl Engine {
             target,
             sent,
             received: 0,
+            sent_before_reply: 0,
             replay,
             write_failed: false,
         });

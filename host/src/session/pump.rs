@@ -361,7 +361,7 @@ impl Engine {
             return Ok(());
         }
         if self.client.cut {
-            // All that could have an answer has had it.
+            // Who has closed its side in the middle of a request is told nothing more: most have gone.
             return Err(End::ClientClosed);
         }
         if self.upstream.owed == Owed::Rest {

@@ -68,6 +68,8 @@ pub struct Endpoint {
     good_checks: AtomicU32,
     /// As `last_reply`: when the log was last told that it cannot be reached.
     last_complaint: AtomicU64,
+    /// A handshake for a plugin's default target has succeeded.
+    let_in: AtomicBool,
     /// How often all leases have been ended.
     leases_ended: AtomicU32,
     on_room: OnceLock<OnRoom>,
@@ -124,6 +126,7 @@ impl Endpoint {
             failed_checks: AtomicU32::new(0),
             good_checks: AtomicU32::new(0),
             last_complaint: AtomicU64::new(0),
+            let_in: AtomicBool::new(false),
             leases_ended: AtomicU32::new(0),
             on_room: OnceLock::new(),
         }
@@ -295,6 +298,18 @@ impl Endpoint {
         if self.last_reply.load(Relaxed) != now {
             self.last_reply.store(now, Relaxed);
         }
+    }
+
+    /// A handshake for a plugin's default target has succeeded.
+    pub fn lets_in(&self) {
+        self.let_in.store(true, Relaxed);
+    }
+
+    /// Whether one ever has. A refusal says something of the endpoint only then: where clients
+    /// bring passwords of their own none may ever succeed, and the refusal is an answer like any
+    /// other.
+    pub fn has_let_in(&self) -> bool {
+        self.let_in.load(Relaxed)
     }
 
     /// Whether a byte came from it in the last `window`.

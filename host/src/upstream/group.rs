@@ -173,6 +173,14 @@ impl Group {
         })
     }
 
+    /// Whether an endpoint is healthy and its last check did not fail. What has struck all of them
+    /// at once may be this machine's own trouble.
+    pub fn has_sound_endpoint(&self) -> bool {
+        self.endpoints()
+            .iter()
+            .any(|endpoint| endpoint.health() == Health::Up && !endpoint.is_failing())
+    }
+
     /// Whether no endpoint is healthy, so that ejection is ignored.
     pub fn all_ejected(&self) -> bool {
         self.endpoints()

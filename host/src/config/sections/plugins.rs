@@ -20,7 +20,8 @@ const PREFIX: &str = "builtin";
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// The first-party plugins want to see up to 16 KiB of a request before they decide.
+/// The first-party plugins want to see up to 16 KiB of a request before they decide, a long inline
+/// command left out.
 const LEAST_SHOWN: u64 = 32 << 10;
 const MAX_SESSIONS_PER_INSTANCE: u64 = 1_000_000;
 /// Tables and lists within each other, in a plugin's config.

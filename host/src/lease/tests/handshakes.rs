@@ -302,6 +302,51 @@ fn a_server_that_never_lets_the_check_in_is_alive() {
 }
 
 #[test]
+fn a_server_that_has_let_a_session_in_is_ejected_when_it_refuses() {
+    let upstream = Upstream::start();
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[upstream.address], at_most(1));
+    config.probe = Some(strict());
+    with_caretaker(config, caretaker, |worker| async move {
+        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let _lease = worker.lease("").await.unwrap();
+        let refused = Fate::Fails(Trouble::Refused("WRONGPASS".to_owned()));
+        picky
+            .connects
+            .borrow_mut()
+            .insert(upstream.address, refused);
+        eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
+    });
+}
+
+/// What strikes all of them at once may be this machine's own trouble.
+#[test]
+fn leases_have_nowhere_to_go_where_all_endpoints_are_silent() {
+    let (first, second) = (Upstream::start(), Upstream::start());
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[first.address, second.address], at_most(4));
+    config.probe = Some(ProbeConfig {
+        fall: 3,
+        ..strict()
+    });
+    with_caretaker(config, caretaker, |worker| async move {
+        let leases = [
+            worker.lease("a").await.unwrap(),
+            worker.lease("a").await.unwrap(),
+        ];
+        picky.freeze(first.address);
+        picky.freeze(second.address);
+        eventually("both are ejected", || worker.group.all_ejected()).await;
+        let dead = || worker.counted("leaseway_probes_total", "result", "dead");
+        let before = dead();
+        eventually("both are checked again", || dead() >= before + 6).await;
+        assert!(leases.iter().all(|lease| !lease.is_ended()));
+    });
+}
+
+#[test]
 fn nobody_waits_at_a_full_endpoint_while_another_has_room() {
     let (first, second) = (Upstream::start(), Upstream::start());
     let pool = PoolConfig {
