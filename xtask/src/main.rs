@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
 mod packages;
 mod plugins;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Builds plugins, runs the tests and the demo.
+/// Builds plugins, runs the tests, the demo and the bench.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -27,6 +28,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures the relay beside haproxy, nginx, twemproxy and a Go program, on this machine.
+    Bench(bench::Options),
     /// Shows 1,000 clients on 20 connections to a real server; ends by itself.
     Demo {
         /// Use the dev build of the relay: sooner built, with worse figures.
@@ -45,6 +48,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo { dev } => demo::run(dev),
         Command::Plugins { with } => plugins::run(with),
         Command::Test => test::run(),

@@ -33,6 +33,14 @@ const PLUGINS: &[Plugin] = &[
         package: "leaseway-prober",
         name: "prober",
     },
+    Plugin {
+        package: "leaseway-chooser",
+        name: "chooser",
+    },
+    Plugin {
+        package: "leaseway-passer",
+        name: "passer",
+    },
 ];
 
 /// The workspace's profile for small modules.

@@ -11,7 +11,7 @@ use crate::plugin::Conversations;
 use crate::pool::{Caretaker, Greeting, Trouble};
 
 /// Guards against hanging; nothing that passes comes near it.
-const GUARD: Duration = Duration::from_secs(30);
+const GUARD: Duration = Duration::from_secs(120);
 
 fn conversations(deed: Value, limit: Duration) -> Conversations {
     let limits = PluginLimits {

@@ -1,0 +1,333 @@
+//! What is measured: the direct connection, the relays that a user would pick, and Leaseway in its
+//! several uses. Each is one process, or one and its children, on a loopback address of its own.
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use leaseway_tests::Relay;
+use leaseway_tests::dir::TempDir;
+use leaseway_tests::ports;
+use leaseway_tests::process::Process;
+use leaseway_tests::wait::{GENEROUS, eventually};
+use tokio::net::TcpStream;
+
+use super::usage::Meter;
+use crate::packages;
+use crate::shell::{self, Cmd};
+use crate::workspace::Workspace;
+
+/// Files of a relay that are not those of its sessions.
+const SPARE_FILES: u64 = 600;
+
+/// The module of nginx that relays TCP, where Debian puts it.
+const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// The clients talk to the server.
+    Direct,
+    Haproxy,
+    Nginx,
+    Twemproxy,
+    /// `tests/peers/pool.go`.
+    Go,
+    /// Without a plugin: one connection a session.
+    Plain,
+    /// Under a plugin that only chooses: one connection a session.
+    Chooser,
+    /// Under a plugin that is shown every byte, and keeps its connection.
+    Passer,
+    /// Under the redis plugin, with a pool.
+    Redis,
+}
+
+impl Peer {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::Twemproxy => "twemproxy",
+            Self::Go => "go",
+            Self::Plain => "leaseway, no plugin",
+            Self::Chooser => "leaseway, choosing plugin",
+            Self::Passer => "leaseway, passing plugin",
+            Self::Redis => "leaseway, redis plugin",
+        }
+    }
+
+    /// Whether it is one that a user would pick instead.
+    pub(super) fn is_rival(self) -> bool {
+        matches!(
+            self,
+            Self::Haproxy | Self::Nginx | Self::Twemproxy | Self::Go
+        )
+    }
+
+    pub(super) fn is_ours(self) -> bool {
+        !self.is_rival() && self != Self::Direct
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The programs, installed or built.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) leaseway: PathBuf,
+    pub(super) plugins: PathBuf,
+    /// Sessions that each relay can hold, two files each.
+    pub(super) max_sessions: usize,
+    go_pool: PathBuf,
+}
+
+impl Tools {
+    pub(super) fn build(
+        workspace: &Workspace,
+        leaseway: PathBuf,
+        files: u64,
+    ) -> anyhow::Result<Self> {
+        let mut missing = Vec::new();
+        for (program, package) in [
+            ("redis-server", "redis-server"),
+            ("haproxy", "haproxy"),
+            ("nginx", "nginx-light"),
+            ("nutcracker", "nutcracker"),
+            ("go", "golang-go"),
+        ] {
+            if !shell::has(program) {
+                missing.push(package);
+            }
+        }
+        if !Path::new(STREAM_MODULE).exists() {
+            missing.push("libnginx-mod-stream");
+        }
+        if !missing.is_empty() {
+            packages::install(&missing, "the bench")?;
+        }
+        let folder = workspace.target().join("bench");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let go_pool = folder.join("go-pool");
+        Cmd::new("go")
+            .args(["build", "-o"])
+            .arg(&go_pool)
+            .arg(workspace.root().join("tests/peers/pool.go"))
+            .env("GOCACHE", folder.join("go-cache"))
+            .env("GO111MODULE", "off")
+            .run()?;
+        Ok(Self {
+            leaseway,
+            plugins: workspace.plugins(),
+            max_sessions: usize::try_from(files.saturating_sub(SPARE_FILES) / 2)?,
+            go_pool,
+        })
+    }
+}
+
+/// A peer that runs; ends on drop.
+pub(super) struct Running {
+    pub(super) peer: Peer,
+    pub(super) address: SocketAddr,
+    pub(super) meter: Meter,
+    process: Option<Process>,
+    relay: Option<Relay>,
+    /// Holds its config and log.
+    _dir: Option<TempDir>,
+}
+
+impl Running {
+    /// Starts `peer` before the server at `upstream`, with up to `pool` connections if it pools.
+    pub(super) async fn start(
+        peer: Peer,
+        upstream: SocketAddr,
+        pool: usize,
+        tools: &Tools,
+    ) -> anyhow::Result<Self> {
+        match peer {
+            Peer::Direct => Ok(Self {
+                peer,
+                address: upstream,
+                meter: Meter::new(None),
+                process: None,
+                relay: None,
+                _dir: None,
+            }),
+            Peer::Haproxy | Peer::Nginx | Peer::Twemproxy | Peer::Go => {
+                Self::start_rival(peer, upstream, pool, tools).await
+            }
+            _ => Ok(Self::start_leaseway(peer, upstream, pool, tools).await),
+        }
+    }
+
+    async fn start_rival(
+        peer: Peer,
+        upstream: SocketAddr,
+        pool: usize,
+        tools: &Tools,
+    ) -> anyhow::Result<Self> {
+        let dir = TempDir::new("bench");
+        let address = ports::free_address();
+        let file = dir.path().join("config");
+        let (config, program, args): (String, &Path, &[&str]) = match peer {
+            Peer::Haproxy => (
+                haproxy(address, upstream, tools.max_sessions),
+                "haproxy".as_ref(),
+                &["-db", "-f"],
+            ),
+            Peer::Nginx => (
+                nginx(address, upstream, dir.path(), tools.max_sessions),
+                "nginx".as_ref(),
+                &["-c"],
+            ),
+            Peer::Twemproxy => (
+                twemproxy(address, upstream, pool),
+                "nutcracker".as_ref(),
+                &["-c"],
+            ),
+            _ => (String::new(), &tools.go_pool, &[]),
+        };
+        fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut command = Command::new(program);
+        command.args(args).current_dir(dir.path());
+        if peer == Peer::Go {
+            command
+                .arg(format!("-listen={address}"))
+                .arg(format!("-upstream={upstream}"))
+                .arg(format!("-pool={pool}"));
+        } else {
+            command.arg(&file);
+        }
+        let log = dir.path().join("log");
+        let mut process = Process::start(peer.name(), command, &log, "cargo xtask bench");
+        eventually("a peer listens", GENEROUS, async || {
+            assert!(
+                process.ended().is_none(),
+                "{peer} ended; it said: {}",
+                process.log()
+            );
+            TcpStream::connect(address).await.is_ok()
+        })
+        .await;
+        Ok(Self {
+            peer,
+            address,
+            meter: Meter::new(Some(process.pid())),
+            process: Some(process),
+            relay: None,
+            _dir: Some(dir),
+        })
+    }
+
+    /// Says that it has failed, with its last words.
+    pub(super) fn failed(&self) -> String {
+        let log = match (&self.process, &self.relay) {
+            (Some(process), _) => process.log(),
+            (_, Some(relay)) => relay.log(),
+            (None, None) => String::new(),
+        };
+        let mut last: Vec<&str> = log.lines().rev().take(5).collect();
+        last.reverse();
+        format!("{} failed; its last words: {}", self.peer, last.join("\n"))
+    }
+
+    /// The calls of its plugin so far.
+    pub(super) async fn calls(&self) -> Calls {
+        let Some(relay) = &self.relay else {
+            return Calls::default();
+        };
+        let metrics = relay.metrics().await;
+        Calls {
+            calls: metrics.sum("leaseway_plugin_calls_total"),
+            timed: metrics.sum("leaseway_plugin_call_seconds_count"),
+            seconds: metrics.sum("leaseway_plugin_call_seconds_sum"),
+        }
+    }
+
+    async fn start_leaseway(peer: Peer, upstream: SocketAddr, pool: usize, tools: &Tools) -> Self {
+        let (module, most) = match peer {
+            Peer::Chooser => (Some("chooser"), tools.max_sessions),
+            Peer::Passer => (Some("passer"), tools.max_sessions),
+            Peer::Redis => (Some("redis"), pool),
+            _ => (None, tools.max_sessions),
+        };
+        let plugins = tools.plugins.to_string_lossy();
+        let upstream = upstream.to_string();
+        let config = leaseway(module, most);
+        let values = [("upstream", &*upstream), ("plugins", &*plugins)];
+        let relay = Relay::start_binary(&tools.leaseway, &config, &values).await;
+        Self {
+            peer,
+            address: relay.addr(),
+            meter: Meter::new(Some(relay.pid())),
+            process: None,
+            relay: Some(relay),
+            _dir: None,
+        }
+    }
+}
+
+/// What a relay has counted of its plugin's calls.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    pub(super) calls: f64,
+    /// Calls whose time was taken, and that time.
+    pub(super) timed: f64,
+    pub(super) seconds: f64,
+}
+
+fn leaseway(module: Option<&str>, most: usize) -> String {
+    let plugin = module.map_or_else(String::new, |name| {
+        format!("[plugins.p]\nmodule = \"{{plugins}}/{name}.wasm\"\n")
+    });
+    let governed = module.map_or("", |_| "plugin = \"p\"\n");
+    format!(
+        "{plugin}\
+         [upstreams.server]\n\
+         endpoints = [\"{{upstream}}\"]\n\
+         pool = {{ max-connections = {most}, max-idle = {most} }}\n\
+         [listeners.clients]\n\
+         bind = \"{{listen}}\"\n\
+         {governed}\
+         upstreams = [\"server\"]\n\
+         [admin]\n\
+         bind = \"{{admin}}\"\n"
+    )
+}
+
+fn haproxy(listen: SocketAddr, upstream: SocketAddr, sessions: usize) -> String {
+    format!(
+        "global\n  maxconn {sessions}\n  maxpipes 100\n\
+         defaults\n  mode tcp\n  option splice-auto\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
+         listen clients\n  bind {listen} backlog 4096\n  server one {upstream}\n"
+    )
+}
+
+fn nginx(listen: SocketAddr, upstream: SocketAddr, dir: &Path, sessions: usize) -> String {
+    let dir = dir.display();
+    let connections = sessions * 2 + 100;
+    format!(
+        "load_module {STREAM_MODULE};\n\
+         daemon off;\nworker_processes auto;\n\
+         pid {dir}/pid;\nerror_log stderr error;\n\
+         events {{ worker_connections {connections}; }}\n\
+         stream {{\n  access_log off;\n\
+         server {{ listen {listen} backlog=4096 reuseport; proxy_pass {upstream}; tcp_nodelay on; }}\n}}\n"
+    )
+}
+
+fn twemproxy(listen: SocketAddr, upstream: SocketAddr, pool: usize) -> String {
+    format!(
+        "clients:\n  listen: {listen}\n  redis: true\n  backlog: 4096\n  preconnect: true\n  \
+         server_connections: {pool}\n  distribution: ketama\n  hash: fnv1a_64\n  \
+         servers:\n   - {upstream}:1\n"
+    )
+}
