@@ -9,13 +9,20 @@ use std::cell::RefCell;
 /// Bytes of one piece of storage. What a single read can bring.
 pub const BUFFER_SIZE: usize = 16 << 10;
 
+/// The same for a side whose last read has filled all the room that there was: a bulk transfer
+/// takes fewer system calls, while messages find their storage in the processor's cache.
+pub const BULK_SIZE: usize = 128 << 10;
+
 /// Pieces that a worker keeps for reuse; more are freed.
 const KEPT: usize = 256;
+/// The same of those for bulk.
+const KEPT_BULK: usize = 16;
 
 /// Storage that a worker's sessions take turns with.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     free: RefCell<Vec<Vec<u8>>>,
+    bulk: RefCell<Vec<Vec<u8>>>,
 }
 
 impl BufferPool {
@@ -24,14 +31,24 @@ impl BufferPool {
         Self::default()
     }
 
-    fn take(&self) -> Vec<u8> {
-        let reused = self.free.borrow_mut().pop();
-        reused.unwrap_or_else(|| vec![0; BUFFER_SIZE])
+    fn take(&self, size: usize) -> Vec<u8> {
+        let free = if size == BULK_SIZE {
+            &self.bulk
+        } else {
+            &self.free
+        };
+        let reused = free.borrow_mut().pop();
+        reused.unwrap_or_else(|| vec![0; size])
     }
 
     fn give(&self, storage: Vec<u8>) {
-        let mut free = self.free.borrow_mut();
-        if storage.len() == BUFFER_SIZE && free.len() < KEPT {
+        let (free, most) = match storage.len() {
+            BUFFER_SIZE => (&self.free, KEPT),
+            BULK_SIZE => (&self.bulk, KEPT_BULK),
+            _ => return,
+        };
+        let mut free = free.borrow_mut();
+        if free.len() < most {
             free.push(storage);
         }
     }
@@ -79,11 +96,20 @@ impl Buffer {
         }
     }
 
-    /// Room for the next read, at least one byte unless `limit` bytes are held already.
-    pub fn space(&mut self, pool: &BufferPool, limit: usize) -> &mut [u8] {
+    /// Room for the next read, at least one byte unless `limit` bytes are held already. `hungry`:
+    /// the last read filled all that there was.
+    pub fn space(&mut self, pool: &BufferPool, limit: usize, hungry: bool) -> &mut [u8] {
+        let size = if hungry && limit >= BULK_SIZE {
+            BULK_SIZE
+        } else {
+            BUFFER_SIZE
+        };
+        if self.is_empty() && self.storage.len() < size && !self.storage.is_empty() {
+            pool.give(std::mem::replace(&mut self.storage, pool.take(size)));
+        }
         if self.storage.len() < BUFFER_SIZE {
             // None yet, or what was parked: that goes into whole storage again.
-            let parked = std::mem::replace(&mut self.storage, pool.take());
+            let parked = std::mem::replace(&mut self.storage, pool.take(size));
             let held = &parked[self.start..self.end];
             self.storage[..held.len()].copy_from_slice(held);
             (self.start, self.end) = (0, held.len());
@@ -105,9 +131,11 @@ impl Buffer {
         &mut self.storage[self.end..end]
     }
 
-    /// Says that a read has put `count` bytes at the start of [`Buffer::space`].
-    pub fn filled(&mut self, count: usize) {
+    /// Says that a read has put `count` bytes at the start of [`Buffer::space`]. True if there is
+    /// no more room in the storage.
+    pub fn filled(&mut self, count: usize) -> bool {
         self.end = (self.end + count).min(self.storage.len());
+        self.end == self.storage.len()
     }
 
     /// Gives the storage back if nothing is in it.
@@ -138,7 +166,7 @@ mod tests {
     use super::*;
 
     fn put(buffer: &mut Buffer, pool: &BufferPool, bytes: &[u8], limit: usize) -> usize {
-        let space = buffer.space(pool, limit);
+        let space = buffer.space(pool, limit, false);
         let count = space.len().min(bytes.len());
         space[..count].copy_from_slice(&bytes[..count]);
         buffer.filled(count);
@@ -154,6 +182,32 @@ mod tests {
         buffer.settle(&pool);
         assert_eq!(buffer.storage.capacity(), 0);
         assert_eq!(pool.free.borrow().len(), 1);
+    }
+
+    #[test]
+    fn a_read_that_fills_its_room_gets_more_of_it_next_time() {
+        let pool = BufferPool::new();
+        let mut buffer = Buffer::default();
+        let bytes = vec![b'x'; BULK_SIZE];
+        let mut hungry = false;
+        for (sent, room) in [
+            (100, BUFFER_SIZE),
+            (BUFFER_SIZE, BUFFER_SIZE),
+            (BULK_SIZE, BULK_SIZE),
+            (100, BULK_SIZE),
+            (100, BUFFER_SIZE),
+        ] {
+            let space = buffer.space(&pool, BULK_SIZE, hungry);
+            assert_eq!(space.len(), room, "for {sent}");
+            space[..sent].copy_from_slice(&bytes[..sent]);
+            hungry = buffer.filled(sent);
+            assert_eq!(buffer.bytes(), &bytes[..sent]);
+            buffer.consume(sent);
+            buffer.settle(&pool);
+        }
+        assert_eq!(pool.bulk.borrow().len(), 1);
+        let less = buffer.space(&pool, BUFFER_SIZE, true).len();
+        assert_eq!(less, BUFFER_SIZE, "where less may be held");
     }
 
     #[test]

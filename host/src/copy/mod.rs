@@ -2,4 +2,4 @@
 
 mod buffer;
 
-pub use buffer::{BUFFER_SIZE, Buffer, BufferPool};
+pub use buffer::{BUFFER_SIZE, BULK_SIZE, Buffer, BufferPool};

@@ -8,8 +8,9 @@
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
+use super::pump::up_to;
 use crate::contract::{Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text};
-use crate::copy::{BUFFER_SIZE, Buffer, BufferPool};
+use crate::copy::{BUFFER_SIZE, BULK_SIZE, Buffer, BufferPool};
 use crate::plugin::SessionHooks;
 
 /// Leases in a row that moved no byte, after which the plugin is taken to run in circles.
@@ -179,8 +180,14 @@ impl Engine {
     pub fn space(&mut self, side: Side, pool: &BufferPool) -> &mut [u8] {
         let max_shown = self.limits.max_shown;
         let half = self.half_mut(side);
-        let limit = half.kept + half.passing + max_shown.max(BUFFER_SIZE);
-        half.input.space(pool, limit)
+        // More than may be shown only of what will not be.
+        let unseen = match half.owed {
+            Owed::Rest => BULK_SIZE,
+            Owed::Forward(left) if half.uncovered() == 0 => up_to(left, BULK_SIZE),
+            _ => 0,
+        };
+        let limit = half.kept + half.passing + unseen.max(max_shown).max(BUFFER_SIZE);
+        half.input.space(pool, limit, half.hungry)
     }
 
     /// What is to be written to this side now, in order. Both empty: nothing.
@@ -233,7 +240,7 @@ impl Engine {
     /// Bytes were read into [`Engine::space`].
     pub fn filled(&mut self, side: Side, count: usize) {
         let half = self.half_mut(side);
-        half.input.filled(count);
+        half.hungry = half.input.filled(count);
         if side == Side::Upstream && count > 0 {
             self.barren_leases = 0;
             if let LeaseState::Held(held) = &mut self.lease {

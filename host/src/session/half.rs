@@ -97,6 +97,8 @@ pub(super) struct Half {
     pub(super) cut: bool,
     /// We have told this side that it gets no more.
     pub(super) shut: bool,
+    /// The last read has filled all its room: there is more.
+    pub(super) hungry: bool,
     /// Uncovered bytes that the plugin was last shown, and did not cover.
     pub(super) shown: usize,
 }
@@ -116,6 +118,7 @@ impl Half {
             end_told: false,
             cut: false,
             shut: false,
+            hungry: false,
             shown: 0,
         }
     }

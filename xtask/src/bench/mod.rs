@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// Only these workloads; left out, all.
     #[arg(value_enum)]
     only: Vec<Workload>,
+    /// Another build of leaseway, to be measured beside this one.
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Rounds, in place of 5, or 1 with --quick.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: Option<u16>,
@@ -83,7 +86,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     plugins::run(None)?;
     let files = raise_file_limit()?;
-    let tools = Tools::build(&workspace, build_host(&workspace)?, files)?;
+    let tools = Tools::build(
+        &workspace,
+        build_host(&workspace)?,
+        options.baseline.clone(),
+        files,
+    )?;
     let work = if options.only.is_empty() {
         Workload::ALL.to_vec()
     } else {

@@ -44,6 +44,10 @@ pub(super) enum Peer {
     Passer,
     /// Under the redis plugin, with a pool.
     Redis,
+    /// As `Plain`, by another build.
+    PlainBefore,
+    /// As `Redis`, by another build.
+    RedisBefore,
 }
 
 impl Peer {
@@ -58,6 +62,8 @@ impl Peer {
             Self::Chooser => "leaseway, choosing plugin",
             Self::Passer => "leaseway, passing plugin",
             Self::Redis => "leaseway, redis plugin",
+            Self::PlainBefore => "baseline, no plugin",
+            Self::RedisBefore => "baseline, redis plugin",
         }
     }
 
@@ -67,6 +73,15 @@ impl Peer {
             self,
             Self::Haproxy | Self::Nginx | Self::Twemproxy | Self::Go
         )
+    }
+
+    /// The same work by the build that `--baseline` names.
+    pub(super) fn before(self) -> Option<Self> {
+        match self {
+            Self::Plain => Some(Self::PlainBefore),
+            Self::Redis => Some(Self::RedisBefore),
+            _ => None,
+        }
     }
 
     pub(super) fn is_ours(self) -> bool {
@@ -84,6 +99,8 @@ impl fmt::Display for Peer {
 #[derive(Debug)]
 pub(super) struct Tools {
     pub(super) leaseway: PathBuf,
+    /// Another build of it, to be measured beside it.
+    pub(super) baseline: Option<PathBuf>,
     pub(super) plugins: PathBuf,
     /// Sessions that each relay can hold, two files each.
     pub(super) max_sessions: usize,
@@ -94,6 +111,7 @@ impl Tools {
     pub(super) fn build(
         workspace: &Workspace,
         leaseway: PathBuf,
+        baseline: Option<PathBuf>,
         files: u64,
     ) -> anyhow::Result<Self> {
         let mut missing = Vec::new();
@@ -126,6 +144,7 @@ impl Tools {
             .run()?;
         Ok(Self {
             leaseway,
+            baseline,
             plugins: workspace.plugins(),
             max_sessions: usize::try_from(files.saturating_sub(SPARE_FILES) / 2)?,
             go_pool,
@@ -256,14 +275,19 @@ impl Running {
         let (module, most) = match peer {
             Peer::Chooser => (Some("chooser"), tools.max_sessions),
             Peer::Passer => (Some("passer"), tools.max_sessions),
-            Peer::Redis => (Some("redis"), pool),
+            Peer::Redis | Peer::RedisBefore => (Some("redis"), pool),
             _ => (None, tools.max_sessions),
         };
         let plugins = tools.plugins.to_string_lossy();
         let upstream = upstream.to_string();
         let config = leaseway(module, most);
         let values = [("upstream", &*upstream), ("plugins", &*plugins)];
-        let relay = Relay::start_binary(&tools.leaseway, &config, &values).await;
+        let binary = match peer {
+            Peer::PlainBefore | Peer::RedisBefore => tools.baseline.as_ref(),
+            _ => None,
+        };
+        let binary = binary.unwrap_or(&tools.leaseway);
+        let relay = Relay::start_binary(binary, &config, &values).await;
         Self {
             peer,
             address: relay.addr(),

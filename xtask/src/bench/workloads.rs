@@ -455,13 +455,15 @@ impl Bench<'_> {
         upstream: SocketAddr,
         pool: usize,
     ) -> anyhow::Result<Vec<Running>> {
-        peers
-            .iter()
-            .map(|peer| {
-                let start = Running::start(*peer, upstream, pool, self.tools);
-                self.runtime.block_on(start)
-            })
-            .collect()
+        let mut all = Vec::new();
+        for peer in peers {
+            let before = peer.before().filter(|_| self.tools.baseline.is_some());
+            for peer in [Some(*peer), before].into_iter().flatten() {
+                let start = Running::start(peer, upstream, pool, self.tools);
+                all.push(self.runtime.block_on(start)?);
+            }
+        }
+        Ok(all)
     }
 
     fn saturate(&self, running: &Running, clients: Vec<Vec<Exchange>>) -> anyhow::Result<Outcome> {

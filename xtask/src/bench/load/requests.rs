@@ -88,12 +88,34 @@ impl Load {
         window.close(meter)
     }
 
+    /// One exchange on each session, so that it has what it needs before the clock starts.
+    fn prime(&self, poll: &mut Poll, all: &mut [Busy]) -> anyhow::Result<()> {
+        for (number, busy) in all.iter_mut().enumerate() {
+            busy.client.send(&self.clients[number][0].request)?;
+        }
+        let mut waiting = all.len();
+        let mut heard = Instant::now();
+        while waiting > 0 {
+            for number in poll.wait(Duration::from_millis(100))? {
+                heard = Instant::now();
+                if all[number].client.receive(&self.clients[number][0].reply)? {
+                    waiting -= 1;
+                }
+            }
+            if heard.elapsed() > PATIENCE {
+                bail!("{waiting} clients have had no reply for {PATIENCE:?}");
+            }
+        }
+        Ok(())
+    }
+
     /// Requests fall due at a fixed rate, whether or not earlier ones have been answered (an open
     /// loop), and wait for a client that is free: time in that line counts, or a relay that stalls
     /// would be asked less and look better (coordinated omission).
     pub(in crate::bench) fn at_rate(&self, rate: f64, meter: &Meter) -> anyhow::Result<Outcome> {
         let mut poll = Poll::new()?;
         let mut all = self.connect(&poll)?;
+        self.prime(&mut poll, &mut all)?;
         let mut free: VecDeque<usize> = (0..all.len()).collect();
         let mut line: VecDeque<Instant> = VecDeque::new();
         let start = Instant::now();
