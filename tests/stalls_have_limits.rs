@@ -114,13 +114,15 @@ async fn a_blocking_command_may_wait_with_a_long_pipeline_behind_it() {
     let redis = RedisServer::start(&[]).await;
     let relay = relay_to(&redis, "50ms").await;
     let mut client = Resp::connect(relay.addr()).await;
-    let mut pipeline = encode(&["BLPOP", "list", "1"]);
+    let mut pipeline = encode(&["GET", "key"]);
+    pipeline.extend(encode(&["BLPOP", "list", "1"]));
     for _ in 0..WRITES {
         pipeline.extend(encode(&["SET", "key", "value-of-some-length"]));
     }
     let asked = Instant::now();
     client.send_raw(&pipeline).await.unwrap();
-    assert_eq!(client.read_reply().await.unwrap(), Reply::Null);
+    assert_eq!(client.read_reply().await.unwrap(), Reply::Null, "of GET");
+    assert_eq!(client.read_reply().await.unwrap(), Reply::Null, "of BLPOP");
     assert!(asked.elapsed() >= Duration::from_millis(900));
     for _ in 0..WRITES {
         assert_eq!(client.read_reply().await.unwrap(), Reply::ok());

@@ -145,8 +145,8 @@ impl Engine {
 
     /// Whether a connection is held in the middle of something that is expected to go on: bytes
     /// that a step has covered and that have not come, that wait to be written, or that the plugin
-    /// has left until there is no room for more, although no reply is still to begin. Plain copies
-    /// have neither beginning nor end.
+    /// has left until there is no room for more, although nothing was sent that could have a reply.
+    /// Plain copies have neither beginning nor end.
     pub fn is_midway(&self) -> bool {
         let LeaseState::Held(held) = &self.lease else {
             return false;
@@ -156,7 +156,7 @@ impl Engine {
         !self.copies_plainly()
             && (owes(&self.client)
                 || owes(&self.upstream)
-                || (is_full && held.is_answered())
+                || (is_full && held.sent == 0)
                 || self.has_output(Side::Client)
                 || self.has_output(Side::Upstream))
     }
@@ -244,7 +244,7 @@ impl Engine {
         if side == Side::Upstream && count > 0 {
             self.barren_leases = 0;
             if let LeaseState::Held(held) = &mut self.lease {
-                held.received(count);
+                held.received += count as u64;
                 if held.recording() {
                     held.replay = Replay::Off;
                     self.client.drop_kept();
@@ -365,7 +365,6 @@ impl Engine {
             target,
             sent,
             received: 0,
-            sent_before_reply: 0,
             replay,
             write_failed: false,
         });

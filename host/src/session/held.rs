@@ -37,8 +37,6 @@ pub(super) struct Held {
     /// Bytes sent to the upstream, and received from it.
     pub(super) sent: u64,
     pub(super) received: u64,
-    /// What had been sent when the last byte was received.
-    pub(super) sent_before_reply: u64,
     pub(super) replay: Replay,
     /// A write failed: what is meant for the upstream is dropped until its side ends.
     pub(super) write_failed: bool,
@@ -59,18 +57,6 @@ pub(super) enum Replay {
 }
 
 impl Held {
-    /// Bytes came from the upstream.
-    pub(super) fn received(&mut self, count: usize) {
-        self.received += count as u64;
-        self.sent_before_reply = self.sent;
-    }
-
-    /// Whether nothing has been sent since the upstream last said something, so that no reply can
-    /// be said to be still to begin.
-    pub(super) fn is_answered(&self) -> bool {
-        self.sent == self.sent_before_reply
-    }
-
     pub(super) fn not_safe_to_repeat(&mut self) {
         if let Replay::Recording { safe, .. } = &mut self.replay {
             *safe = false;
