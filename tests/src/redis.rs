@@ -107,6 +107,17 @@ impl RedisServer {
         reply
     }
 
+    /// A number from a section of `INFO`; none if it says none of that name.
+    ///
+    /// # Panics
+    /// As [`Self::cmd`].
+    pub async fn info(&self, section: &str, key: &str) -> Option<u64> {
+        let text = self.cmd(&["INFO", section]).await.text();
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
+            .and_then(|value| value.trim().parse().ok())
+    }
+
     /// How many clients are connected, subscribers included and the control connection left out.
     pub async fn clients(&self) -> usize {
         self.client_ids().await.len() - 1

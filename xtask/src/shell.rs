@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// The cargo that runs this command, or the first one in PATH.
 pub(crate) fn cargo() -> OsString {
@@ -24,6 +25,25 @@ pub(crate) fn has(program: &str) -> bool {
         return false;
     };
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Lets this process and its children open so many files, or as many as they may; returns how many
+/// that is. Shells often allow 1024, and more when asked.
+pub(crate) fn raise_file_limit(files: u64) -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let Some(now) = limit.current.filter(|now| *now < files) else {
+        return files;
+    };
+    let allowed = limit.maximum.map_or(files, |most| most.min(files));
+    limit.current = Some(allowed);
+    if let Err(why) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("warning: cannot raise the limit of open files to {allowed}: {why}");
+        return now;
+    }
+    if allowed < files {
+        eprintln!("warning: {allowed} open files are allowed, where {files} are wanted: ulimit -n");
+    }
+    allowed
 }
 
 /// A command that can be printed as one would type it.

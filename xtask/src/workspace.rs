@@ -62,6 +62,16 @@ impl Workspace {
         self.target.join(profile).join(name)
     }
 
+    /// Builds the host as it is released; returns the program.
+    pub(crate) fn build_release(&self) -> anyhow::Result<PathBuf> {
+        let build = Cmd::new(shell::cargo())
+            .args(["build", "--locked", "--package", "leaseway", "--release"])
+            .current_dir(&self.root);
+        eprintln!("{build}");
+        build.run()?;
+        Ok(self.program("release", "leaseway"))
+    }
+
     /// Whether the workspace has a package of this name.
     pub(crate) fn has(&self, package: &str) -> bool {
         self.packages.iter().any(|known| known == package)

@@ -6,6 +6,7 @@
 //! measured, `workloads` which of them does what, and `report` what is written of it.
 
 mod load;
+mod loading;
 mod machine;
 mod peers;
 mod report;
@@ -17,10 +18,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::plugins;
-use crate::shell::{self, Cmd};
+use crate::shell;
 use crate::workspace::Workspace;
 use peers::Tools;
 use report::Report;
@@ -85,10 +85,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         effort.rounds = usize::from(rounds);
     }
     plugins::run(None)?;
-    let files = raise_file_limit()?;
+    let files = shell::raise_file_limit(FILES);
     let tools = Tools::build(
         &workspace,
-        build_host(&workspace)?,
+        workspace.build_release()?,
         options.baseline.clone(),
         files,
     )?;
@@ -113,30 +113,4 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     println!("{}", report.markdown());
     println!("written to {0}.md and {0}.json", output.display());
     Ok(())
-}
-
-fn build_host(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let build = Cmd::new(shell::cargo())
-        .args(["build", "--locked", "--package", "leaseway", "--release"])
-        .current_dir(workspace.root());
-    eprintln!("{build}");
-    build.run()?;
-    Ok(workspace.program("release", "leaseway"))
-}
-
-/// As far as it goes, and how far that is. The children inherit it.
-fn raise_file_limit() -> anyhow::Result<u64> {
-    let mut limit = getrlimit(Resource::Nofile);
-    let allowed = limit.maximum.map_or(FILES, |most| most.min(FILES));
-    if limit.current.is_some_and(|now| now < allowed) {
-        limit.current = Some(allowed);
-        setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
-    }
-    if allowed < FILES {
-        eprintln!(
-            "warning: only {allowed} open files are allowed, so there will be fewer idle sessions; \
-             10,000 need `ulimit -n {FILES}`"
-        );
-    }
-    Ok(allowed)
 }

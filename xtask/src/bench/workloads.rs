@@ -1,22 +1,20 @@
 //! The work: which peers do it, and which figures come of it.
 
 use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
 use leaseway_tests::RedisServer;
-use leaseway_tests::dir::TempDir;
+use leaseway_tests::resp::encode;
 use tokio::runtime::Runtime;
 
-use super::Effort;
 use super::load::requests::Load;
 use super::load::{Exchange, Outcome, bulk, delay, idle, sessions};
 use super::peers::{Peer, Running, Tools};
 use super::report::{Kind, Table};
 use super::series::Better;
 use super::usage::Meter;
+use super::{Effort, loading};
 
 /// Sessions that do nothing, or little.
 const MANY: usize = 10_000;
@@ -28,6 +26,15 @@ const VALUE: usize = 64;
 const POOL: usize = 20;
 /// Sessions at a time, where each is for one request, and then as many connections.
 const AT_A_TIME: usize = 50;
+
+/// Whom Leaseway is compared with, where all of them can do the work.
+const OTHERS: [Peer; 5] = [
+    Peer::Direct,
+    Peer::Haproxy,
+    Peer::Nginx,
+    Peer::Twemproxy,
+    Peer::Go,
+];
 
 /// One kind of work, by the name that the command line has for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,7 +81,7 @@ impl Workload {
             Self::Idle => "idle: sessions that do nothing after one request",
             Self::Ticking => "ticking: one request a second on each session",
             Self::Thousand => "thousand: 1,000 clients, redis GET and SET",
-            Self::Plugins => "plugins: what a plugin adds, redis GET, 64 B, 50 sessions that stay",
+            Self::Plugins => "plugins: what a plugin adds, redis GET, 64 B, 20 sessions that stay",
             Self::Loading => "loading: from the start to a checked config",
         }
     }
@@ -137,7 +144,7 @@ pub(super) fn run(
         Workload::Ticking => bench.ticking(title),
         Workload::Thousand => bench.thousand(title),
         Workload::Plugins => bench.plugins(title),
-        Workload::Loading => bench.loading(title),
+        Workload::Loading => loading::run(title, effort, tools),
     }
 }
 
@@ -162,29 +169,21 @@ impl Bench<'_> {
         let mut tables = Vec::new();
         for streams in [1, 8] {
             let mut table = Table::new(format!("{title}; streams: {streams}"));
-            for _ in 0..self.effort.rounds {
-                for running in &all {
-                    let time = self.effort.time;
-                    let figures = bulk::run(running.address, streams, time, &running.meter)
-                        .with_context(|| running.failed())?;
-                    table.push(running.peer, SPEED, figures.gigabytes_per_second);
-                    table.push(running.peer, COST, figures.cpu_seconds_per_gigabyte);
-                }
-            }
+            self.in_turn(&all, |running| {
+                let time = self.effort.time;
+                let figures = bulk::run(running.address, streams, time, &running.meter)
+                    .with_context(|| running.failed())?;
+                table.push(running.peer, SPEED, figures.gigabytes_per_second);
+                table.push(running.peer, COST, figures.cpu_seconds_per_gigabyte);
+                Ok(())
+            })?;
             tables.push(table);
         }
         Ok(tables)
     }
 
     fn requests(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [
-            Peer::Direct,
-            Peer::Haproxy,
-            Peer::Nginx,
-            Peer::Twemproxy,
-            Peer::Go,
-            Peer::Plain,
-        ];
+        let peers = [&OTHERS[..], &[Peer::Plain]].concat();
         let (redis, exchanges) = self.redis(500)?;
         let all = self.start(&peers, redis.addr(), POOL)?;
         let mut tables = Vec::new();
@@ -197,14 +196,14 @@ impl Bench<'_> {
             for _ in 0..self.effort.rounds {
                 let mut slowest = f64::INFINITY;
                 for running in &all {
-                    let outcome = self.saturate(running, reads.clone())?;
+                    let outcome = self.saturate(running, &reads)?;
                     table.push(running.peer, RATE, outcome.per_second());
                     table.push(running.peer, CPU, outcome.cpu_micros());
                     slowest = slowest.min(outcome.per_second());
                 }
                 // The same for all, or the slower ones would be asked for less.
                 for running in &all {
-                    let outcome = self.at_rate(running, reads.clone(), slowest / 2.0)?;
+                    let outcome = self.at_rate(running, &reads, slowest / 2.0)?;
                     push_latencies(&mut table, running.peer, &outcome);
                 }
             }
@@ -214,16 +213,7 @@ impl Bench<'_> {
     }
 
     fn sessions(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [
-            Peer::Direct,
-            Peer::Haproxy,
-            Peer::Nginx,
-            Peer::Twemproxy,
-            Peer::Go,
-            Peer::Plain,
-            Peer::Chooser,
-            Peer::Redis,
-        ];
+        let peers = [&OTHERS[..], &[Peer::Plain, Peer::Chooser, Peer::Redis]].concat();
         let (redis, exchanges) = self.redis(1)?;
         let all = self.start(&peers, redis.addr(), AT_A_TIME)?;
         self.one_request_each(title, &redis, &all, &exchanges[0][1])
@@ -252,26 +242,25 @@ impl Bench<'_> {
         read: &Exchange,
     ) -> anyhow::Result<Vec<Table>> {
         let mut table = Table::new(title);
-        for _ in 0..self.effort.rounds {
-            for running in all {
-                let before = self.accepted(redis)?;
-                let outcome = sessions::run(
-                    running.address,
-                    AT_A_TIME,
-                    read,
-                    self.effort.time,
-                    &running.meter,
-                )
-                .with_context(|| running.failed())?;
-                let dials = self.accepted(redis)?.saturating_sub(before);
-                let peer = running.peer;
-                table.push(peer, RATE, outcome.per_second());
-                table.push(peer, CPU, outcome.cpu_micros());
-                // Those of the warm-up are among them.
-                table.push(peer, DIALS, (dials as f64 / outcome.count as f64).min(1.0));
-                push_latencies(&mut table, peer, &outcome);
-            }
-        }
+        self.in_turn(all, |running| {
+            let before = self.accepted(redis)?;
+            let outcome = sessions::run(
+                running.address,
+                AT_A_TIME,
+                read,
+                self.effort.time,
+                &running.meter,
+            )
+            .with_context(|| running.failed())?;
+            let dials = self.accepted(redis)?.saturating_sub(before);
+            let peer = running.peer;
+            table.push(peer, RATE, outcome.per_second());
+            table.push(peer, CPU, outcome.cpu_micros());
+            // Those of the warm-up are among them.
+            table.push(peer, DIALS, (dials as f64 / outcome.count as f64).min(1.0));
+            push_latencies(&mut table, peer, &outcome);
+            Ok(())
+        })?;
         Ok(vec![table])
     }
 
@@ -304,49 +293,31 @@ impl Bench<'_> {
     }
 
     fn ticking(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [
-            Peer::Direct,
-            Peer::Haproxy,
-            Peer::Nginx,
-            Peer::Twemproxy,
-            Peer::Go,
-            Peer::Plain,
-            Peer::Redis,
-        ];
+        let peers = [&OTHERS[..], &[Peer::Plain, Peer::Redis]].concat();
         let (redis, exchanges) = self.redis(1)?;
         let reads = vec![vec![exchanges[0][1].clone()]; self.many];
         let mut table = Table::new(format!("{title}; sessions: {}", self.many));
         let all = self.start(&peers, redis.addr(), POOL)?;
-        for _ in 0..self.effort.rounds {
-            for running in &all {
-                let outcome = self.at_rate(running, reads.clone(), self.many as f64)?;
-                table.push(running.peer, CPU, outcome.cpu_micros());
-                push_latencies(&mut table, running.peer, &outcome);
-            }
-        }
+        self.in_turn(&all, |running| {
+            let outcome = self.at_rate(running, &reads, self.many as f64)?;
+            table.push(running.peer, CPU, outcome.cpu_micros());
+            push_latencies(&mut table, running.peer, &outcome);
+            Ok(())
+        })?;
         Ok(vec![table])
     }
 
     fn thousand(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [
-            Peer::Direct,
-            Peer::Haproxy,
-            Peer::Nginx,
-            Peer::Twemproxy,
-            Peer::Go,
-            Peer::Plain,
-            Peer::Redis,
-        ];
+        let peers = [&OTHERS[..], &[Peer::Plain, Peer::Redis]].concat();
         let (redis, exchanges) = self.redis(1000)?;
         let all = self.start(&peers, redis.addr(), POOL)?;
         let mut table = Table::new(title);
-        for _ in 0..self.effort.rounds {
-            for running in &all {
-                let outcome = self.saturate(running, exchanges.clone())?;
-                table.push(running.peer, RATE, outcome.per_second());
-                table.push(running.peer, CPU, outcome.cpu_micros());
-            }
-        }
+        self.in_turn(&all, |running| {
+            let outcome = self.saturate(running, &exchanges)?;
+            table.push(running.peer, RATE, outcome.per_second());
+            table.push(running.peer, CPU, outcome.cpu_micros());
+            Ok(())
+        })?;
         Ok(vec![table])
     }
 
@@ -368,12 +339,12 @@ impl Bench<'_> {
         let (redis, exchanges) = self.redis(POOL)?;
         let reads: Vec<_> = exchanges.iter().map(|own| vec![own[1].clone()]).collect();
         let all = self.start(&peers, redis.addr(), POOL)?;
-        let mut table = Table::new(title.replace("50", &reads.len().to_string()));
+        let mut table = Table::new(title);
         for _ in 0..self.effort.rounds {
             let mut without = None;
             for running in &all {
                 let before = self.runtime.block_on(running.calls());
-                let outcome = self.saturate(running, reads.clone())?;
+                let outcome = self.saturate(running, &reads)?;
                 let after = self.runtime.block_on(running.calls());
                 let cpu = outcome.cpu_micros();
                 table.push(running.peer, RATE, outcome.per_second());
@@ -393,57 +364,14 @@ impl Bench<'_> {
         Ok(vec![table])
     }
 
-    fn loading(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        const COLD: Kind = Kind {
-            name: "ms, compiled",
-            better: Better::Less,
-        };
-        const CACHED: Kind = Kind {
-            name: "ms, from the cache",
-            better: Better::Less,
-        };
-        let mut table = Table::new(title);
+    /// Every peer does the work in turn, in each round.
+    fn in_turn(
+        &self,
+        all: &[Running],
+        mut work: impl FnMut(&Running) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         for _ in 0..self.effort.rounds {
-            for (peer, module) in [
-                (Peer::Plain, None),
-                (Peer::Chooser, Some("chooser")),
-                (Peer::Redis, Some("redis")),
-            ] {
-                let dir = TempDir::new("bench-load");
-                for kind in [COLD, CACHED] {
-                    let began = Instant::now();
-                    self.check(module, &dir)?;
-                    table.push(peer, kind, began.elapsed().as_secs_f64() * 1e3);
-                }
-            }
-        }
-        Ok(vec![table])
-    }
-
-    /// Runs `leaseway check`, with a cache of compiled plugins in `dir`.
-    fn check(&self, module: Option<&str>, dir: &TempDir) -> anyhow::Result<()> {
-        let listener = "[upstreams.u]\nendpoints = [\"127.0.0.1:1\"]\n\
-                        [listeners.l]\nbind = \"127.0.0.1:0\"\nupstreams = [\"u\"]\n";
-        let plugins = self.tools.plugins.display();
-        let config = module.map_or_else(
-            || listener.to_owned(),
-            |name| {
-                format!(
-                    "[plugins.p]\nmodule = \"{plugins}/{name}.wasm\"\n{listener}plugin = \"p\"\n"
-                )
-            },
-        );
-        let file = dir.path().join("leaseway.toml");
-        std::fs::write(&file, config).context("cannot write a config")?;
-        let output = Command::new(&self.tools.leaseway)
-            .args(["check", "--config"])
-            .arg(&file)
-            .env("XDG_CACHE_HOME", dir.path())
-            .output()
-            .context("cannot start leaseway")?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            bail!("leaseway check failed: {said}");
+            all.iter().try_for_each(&mut work)?;
         }
         Ok(())
     }
@@ -466,7 +394,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    fn saturate(&self, running: &Running, clients: Vec<Vec<Exchange>>) -> anyhow::Result<Outcome> {
+    fn saturate(&self, running: &Running, clients: &[Vec<Exchange>]) -> anyhow::Result<Outcome> {
         let load = Load {
             address: running.address,
             clients,
@@ -479,7 +407,7 @@ impl Bench<'_> {
     fn at_rate(
         &self,
         running: &Running,
-        clients: Vec<Vec<Exchange>>,
+        clients: &[Vec<Exchange>],
         rate: f64,
     ) -> anyhow::Result<Outcome> {
         let load = Load {
@@ -499,7 +427,7 @@ impl Bench<'_> {
         let writes: Vec<_> = exchanges.iter().map(|own| vec![own[0].clone()]).collect();
         let load = Load {
             address: server.addr(),
-            clients: writes,
+            clients: &writes,
             time: std::time::Duration::from_millis(50),
         };
         load.saturate(&Meter::new(None))
@@ -509,10 +437,8 @@ impl Bench<'_> {
 
     /// Connections that the server has accepted so far.
     fn accepted(&self, redis: &RedisServer) -> anyhow::Result<u64> {
-        let info = self.runtime.block_on(redis.cmd(&["INFO", "stats"])).text();
-        info.lines()
-            .find_map(|line| line.strip_prefix("total_connections_received:"))
-            .and_then(|value| value.trim().parse().ok())
+        self.runtime
+            .block_on(redis.info("stats", "total_connections_received"))
             .context("redis-server does not count its connections")
     }
 }
@@ -527,20 +453,13 @@ fn push_latencies(table: &mut Table, peer: Peer, outcome: &Outcome) {
 fn own(client: usize) -> Vec<Exchange> {
     let key = format!("key:{client:05}");
     let value = format!("{client:0VALUE$}");
-    let command = |words: &[&str]| {
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            request += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        request.into_bytes()
-    };
     vec![
         Exchange {
-            request: command(&["SET", &key, &value]),
+            request: encode(&["SET", &key, &value]),
             reply: b"+OK\r\n".to_vec(),
         },
         Exchange {
-            request: command(&["GET", &key]),
+            request: encode(&["GET", &key]),
             reply: format!("${VALUE}\r\n{value}\r\n").into_bytes(),
         },
     ]

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use leaseway_tests::Relay;
-use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::plugins;
 use crate::shell::{self, Cmd};
@@ -41,7 +40,7 @@ pub(crate) fn run(dev: bool) -> anyhow::Result<()> {
     let workspace = Workspace::find()?;
     plugins::run(None)?;
     let binary = build_host(&workspace, dev)?;
-    raise_file_limit();
+    shell::raise_file_limit(FILES);
     tokio::runtime::Runtime::new()
         .context("cannot start the clients' event loop")?
         .block_on(show(&workspace, binary))
@@ -115,26 +114,14 @@ async fn side(
 }
 
 fn build_host(workspace: &Workspace, dev: bool) -> anyhow::Result<PathBuf> {
-    let build = Cmd::new(shell::cargo()).args(["build", "--locked"]);
-    let build = if dev {
-        // As the tests build it: with other features, dependencies would be built once more.
-        build.args(["--workspace", "--all-targets"])
-    } else {
-        build.args(["--package", "leaseway", "--release"])
-    };
+    if !dev {
+        return workspace.build_release();
+    }
+    // As the tests build it: with other features, dependencies would be built once more.
+    let build = Cmd::new(shell::cargo())
+        .args(["build", "--locked", "--workspace", "--all-targets"])
+        .current_dir(workspace.root());
     eprintln!("{build}");
-    build.current_dir(workspace.root()).run()?;
-    Ok(workspace.program(if dev { "debug" } else { "release" }, "leaseway"))
-}
-
-/// Shells often allow 1024 open files, and more when asked. The children inherit it.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|now| now >= FILES) {
-        return;
-    }
-    limit.current = Some(limit.maximum.map_or(FILES, |most| most.min(FILES)));
-    if let Err(why) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("warning: cannot raise the limit of open files to {FILES}: {why}");
-    }
+    build.run()?;
+    Ok(workspace.program("debug", "leaseway"))
 }

@@ -131,12 +131,9 @@ impl Server {
     }
 
     async fn info(&self, section: &str, key: &str) -> Option<u64> {
-        let Self::Redis(server) = self else {
-            return None;
-        };
-        let text = server.cmd(&["INFO", section]).await.text();
-        text.lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-            .and_then(|value| value.trim().parse().ok())
+        match self {
+            Self::Redis(server) => server.info(section, key).await,
+            Self::Line { .. } => None,
+        }
     }
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use super::requests::WARM_UP;
 use crate::bench::usage::Meter;
 
 const BLOCK: usize = 256 << 10;
-const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What one run has brought.
 #[derive(Debug)]

@@ -35,10 +35,10 @@ fn talked(
     exchange: &Exchange,
 ) -> anyhow::Result<Vec<Client>> {
     let mut all = Vec::new();
-    for _ in 0..sessions {
+    let mut poll = Poll::new()?;
+    for number in 0..sessions {
         let mut client = Client::connect(address)?;
-        let mut poll = Poll::new()?;
-        poll.add(&client.stream, 0)?;
+        poll.add(&client.stream, number)?;
         client.send(&exchange.request)?;
         loop {
             let ready = poll.wait(PATIENCE)?.count();

@@ -11,14 +11,14 @@ use super::{Exchange, Outcome, histogram, record};
 use crate::bench::usage::Meter;
 
 /// Before anything is measured.
-const WARM_UP: Duration = Duration::from_millis(300);
+pub(super) const WARM_UP: Duration = Duration::from_millis(300);
 /// A reply that takes longer never comes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Clients, each with exchanges of its own that it goes through again and again.
-pub(in crate::bench) struct Load {
+pub(in crate::bench) struct Load<'a> {
     pub(in crate::bench) address: SocketAddr,
-    pub(in crate::bench) clients: Vec<Vec<Exchange>>,
+    pub(in crate::bench) clients: &'a [Vec<Exchange>],
     pub(in crate::bench) time: Duration,
 }
 
@@ -29,7 +29,7 @@ struct Busy {
     due: Instant,
 }
 
-impl Load {
+impl Load<'_> {
     fn connect(&self, poll: &Poll) -> anyhow::Result<Vec<Busy>> {
         let mut all = Vec::new();
         for number in 0..self.clients.len() {
@@ -42,11 +42,6 @@ impl Load {
             });
         }
         Ok(all)
-    }
-
-    fn exchange(&self, number: usize, busy: &Busy) -> &Exchange {
-        let own = &self.clients[number];
-        &own[busy.at % own.len()]
     }
 
     /// Each client sends its next request when it has the reply to the last (a closed loop), so the
@@ -134,9 +129,10 @@ impl Load {
                 && let Some(number) = free.pop_front()
                 && let Some(due) = line.pop_front()
             {
-                all[number].due = due;
-                let request = self.exchange(number, &all[number]).request.clone();
-                all[number].client.send(&request)?;
+                let busy = &mut all[number];
+                let own = &self.clients[number];
+                busy.due = due;
+                busy.client.send(&own[busy.at % own.len()].request)?;
             }
             if now >= end && line.is_empty() && free.len() == all.len() {
                 return window.close(meter);

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::poll::{Client, Poll};
-use super::requests::{PATIENCE, Window};
+use super::requests::{PATIENCE, WARM_UP, Window};
 use super::{Exchange, Outcome};
 use crate::bench::usage::Meter;
-
-const WARM_UP: Duration = Duration::from_millis(300);
 
 /// So many sessions at a time, each followed by another.
 pub(in crate::bench) fn run(
