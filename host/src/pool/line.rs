@@ -17,9 +17,16 @@ use super::seat::{Grant, Seat};
 use super::shelf::Key;
 use crate::upstream::{Endpoint, Group, Permit};
 
-/// A connection goes to another worker's line when that has waited longer than this worker's own
-/// by more than this: moving a connection costs two system calls and a wake-up.
-pub(super) const HAND_OVER_AFTER: Duration = Duration::from_millis(1);
+/// A connection goes to another worker's line when the head of that has waited longer than this
+/// worker's own by more than this, and by more than a quarter: moving a connection costs two
+/// system calls and a wake-up, and between long lines of equal speed it would go to and fro.
+const HAND_OVER_AFTER: Duration = Duration::from_millis(1);
+
+/// Whether who waits on another worker since `other` goes before who waits here since `own`.
+pub(super) fn goes_first(other: Instant, own: Instant, now: Instant) -> bool {
+    let quarter = now.saturating_duration_since(own) / 4;
+    other + HAND_OVER_AFTER.max(quarter) < own
+}
 
 /// What a head of line can open a connection in.
 enum Room {
@@ -66,7 +73,7 @@ impl Pools {
             let granted = self.at_known(id, |place| {
                 let own = place.shelf.head_since()?;
                 if let Some((_, other)) = place.endpoint.longest_waiting(Some(self.worker))
-                    && other + HAND_OVER_AFTER < own
+                    && goes_first(other, own, Instant::now())
                 {
                     place.endpoint.tell_room();
                     return None;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::caretaker::Caretaker;
 use super::connection::Connection;
-use super::line::HAND_OVER_AFTER;
+use super::line::goes_first;
 use super::message::{Message, PoolsParts};
 use super::seat::{Grant, Seat};
 use super::shelf::{Key, Next, Shelf};
@@ -216,7 +216,7 @@ impl Pools {
             .at_known(endpoint.id, |place| place.shelf.head_since())
             .flatten();
         if let Some((worker, waiting)) = endpoint.longest_waiting(Some(self.worker))
-            && own.is_none_or(|own| waiting + HAND_OVER_AFTER < own)
+            && own.is_none_or(|own| goes_first(waiting, own, now))
         {
             self.hand_over(connection, worker);
             return;
