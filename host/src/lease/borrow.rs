@@ -31,7 +31,7 @@ pub fn borrow(
     pools: &Rc<Pools>,
     group: &Arc<Group>,
     caretaker: &Rc<dyn Caretaker>,
-    target: &Target,
+    target: &Arc<Target>,
     fresh: bool,
 ) -> Leasing {
     if pools.is_draining() {
@@ -51,7 +51,7 @@ pub fn borrow(
         pools: Rc::clone(pools),
         group: Arc::clone(group),
         caretaker: Rc::clone(caretaker),
-        target: target.clone(),
+        target: Arc::clone(target),
         fresh,
     };
     Leasing::Pending(Box::pin(request.fulfil(endpoint)))
@@ -62,7 +62,7 @@ struct Request {
     pools: Rc<Pools>,
     group: Arc<Group>,
     caretaker: Rc<dyn Caretaker>,
-    target: Target,
+    target: Arc<Target>,
     fresh: bool,
 }
 

@@ -49,6 +49,7 @@ pub struct Conversations {
     plugin: Arc<Plugin>,
     shard: Arc<Shard>,
     log: Arc<PluginLog>,
+    default_target: Arc<Target>,
 }
 
 /// A conversation that went well.
@@ -85,7 +86,13 @@ impl Conversations {
     /// The same, with a log that others write too.
     pub(super) fn with_log(plugin: Arc<Plugin>, log: Arc<PluginLog>) -> Self {
         let shard = plugin.metrics.shard();
-        Self { plugin, shard, log }
+        let default_target = Arc::new(plugin.settings().default_target.clone());
+        Self {
+            plugin,
+            shard,
+            log,
+            default_target,
+        }
     }
 
     async fn converse<T>(
@@ -200,8 +207,8 @@ impl Caretaker for Conversations {
         self.plugin.name()
     }
 
-    fn default_target(&self) -> &Target {
-        &self.plugin.settings().default_target
+    fn default_target(&self) -> &Arc<Target> {
+        &self.default_target
     }
 
     fn has_connect(&self) -> bool {

@@ -4,6 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -47,7 +48,7 @@ pub trait Caretaker {
     /// are never interchangeable.
     fn name(&self) -> &str;
     /// What connections are opened for when no session asks for one.
-    fn default_target(&self) -> &Target;
+    fn default_target(&self) -> &Arc<Target>;
     /// Whether `connect` does anything; when not, it is not called and the tag is empty.
     fn has_connect(&self) -> bool;
     /// Whether connections can be reset; when not, `reset` means close.

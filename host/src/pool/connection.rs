@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::net::RecvFlags;
 use tokio::net::TcpStream;
@@ -19,7 +20,7 @@ pub struct Connection {
     /// What the plugin's `connect` returned.
     pub(crate) tag: Vec<u8>,
     /// What it was opened for.
-    pub(crate) target: Target,
+    pub(crate) target: Arc<Target>,
     /// Who looks after it.
     pub(crate) caretaker: Rc<dyn Caretaker>,
     /// Past this it is not reused.
@@ -119,7 +120,7 @@ impl Connection {
 /// A connection whose stream is out.
 pub(super) struct Parted {
     tag: Vec<u8>,
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     pub(super) caretaker: Rc<dyn Caretaker>,
     expires: Instant,
     permit: Permit,
@@ -156,7 +157,7 @@ impl Suits for Connection {
 pub struct Parcel {
     stream: std::net::TcpStream,
     tag: Vec<u8>,
-    target: Target,
+    target: Arc<Target>,
     caretaker: String,
     expires: Instant,
     permit: Permit,

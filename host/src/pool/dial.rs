@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -76,7 +77,7 @@ impl Pools {
         group: &Group,
         permit: Permit,
         caretaker: &Rc<dyn Caretaker>,
-        target: &Target,
+        target: &Arc<Target>,
     ) -> Result<Connection, DialError> {
         let config = group.config();
         let endpoint = permit.endpoint();
@@ -125,13 +126,7 @@ impl Pools {
         };
         let lifetime = config.pool.max_lifetime;
         let jitter = self.random.borrow_mut().f64() / 10.0;
-        let target = Target {
-            group: None,
-            endpoint: None,
-            identity: target.identity.clone(),
-            secret: target.secret.clone(),
-            affinity: None,
-        };
+        let target = unaddressed(target);
         let connection = Connection {
             stream,
             tag,
@@ -156,6 +151,26 @@ impl Pools {
         }
         Ok(connection)
     }
+}
+
+/// What a connection was opened for, without what only says where.
+fn unaddressed(target: &Arc<Target>) -> Arc<Target> {
+    let Target {
+        group: None,
+        endpoint: None,
+        affinity: None,
+        ..
+    } = **target
+    else {
+        return Arc::new(Target {
+            group: None,
+            endpoint: None,
+            identity: target.identity.clone(),
+            secret: target.secret.clone(),
+            affinity: None,
+        });
+    };
+    Arc::clone(target)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use tokio::net::TcpStream;
 
 use super::caretaker::{Caretaker, Conversation, Greeting, Trouble};
@@ -10,7 +12,7 @@ use crate::contract::Target;
 /// Opens plain connections, and knows no way to reset or probe them.
 #[derive(Debug)]
 pub struct Plain {
-    target: Target,
+    target: Arc<Target>,
 }
 
 impl Plain {
@@ -23,7 +25,9 @@ impl Plain {
             secret: Vec::new(),
             affinity: None,
         };
-        Self { target }
+        Self {
+            target: Arc::new(target),
+        }
     }
 }
 
@@ -38,7 +42,7 @@ impl Caretaker for Plain {
         "-"
     }
 
-    fn default_target(&self) -> &Target {
+    fn default_target(&self) -> &Arc<Target> {
         &self.target
     }
 

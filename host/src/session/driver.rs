@@ -10,6 +10,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -76,11 +77,11 @@ impl SessionTask {
                 let hooks = plugin.open(&info);
                 let hooks = Box::new(hooks.inspect_err(|fault| context.counters.not_begun(fault))?);
                 let asks = hooks.has().contains(Hooks::CHOOSE_UPSTREAM);
-                let target = (!asks).then(|| context.caretaker.default_target().clone());
+                let target = (!asks).then(|| Arc::clone(context.caretaker.default_target()));
                 (hooks, target)
             }
             None => {
-                let target = context.caretaker.default_target().clone();
+                let target = Arc::clone(context.caretaker.default_target());
                 (Box::new(Unplugged), Some(target))
             }
         };

@@ -5,6 +5,8 @@
 //! `pump` (who is shown what), `steps` (what each step does) and `ending`. Never waits, never
 //! fails: whatever goes wrong becomes the session's [`End`].
 
+use std::sync::Arc;
+
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
@@ -57,7 +59,7 @@ pub struct Engine {
     pub(super) upstream: Half,
     pub(super) lease: LeaseState,
     /// What the session leases when the plugin does not choose.
-    pub(super) default_target: Option<Box<Target>>,
+    pub(super) default_target: Option<Arc<Target>>,
     pub(super) giveback: Option<Giveback>,
     /// The request for a lease has not been handed to the driver yet.
     pub(super) ask_pending: bool,
@@ -73,14 +75,14 @@ pub struct Engine {
 impl Engine {
     /// A session that has just been accepted. With `default_target` the plugin is not asked to
     /// choose.
-    pub fn new(has: Hooks, limits: EngineLimits, default_target: Option<Target>) -> Self {
+    pub fn new(has: Hooks, limits: EngineLimits, default_target: Option<Arc<Target>>) -> Self {
         Self {
             has,
             limits,
             client: Half::new(),
             upstream: Half::new(),
             lease: LeaseState::None,
-            default_target: default_target.map(Box::new),
+            default_target,
             giveback: None,
             ask_pending: false,
             barren_leases: 0,
@@ -113,7 +115,7 @@ impl Engine {
     }
 
     /// A lease to ask for, once: the target, and whether it must be a fresh connection.
-    pub fn take_ask(&mut self) -> Option<(&Target, bool)> {
+    pub fn take_ask(&mut self) -> Option<(&Arc<Target>, bool)> {
         if !std::mem::take(&mut self.ask_pending) {
             return None;
         }

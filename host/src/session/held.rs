@@ -1,5 +1,7 @@
 //! What the engine knows of the connection that its session holds, or waits for.
 
+use std::sync::Arc;
+
 use crate::contract::Target;
 
 /// Where a session stands with its lease.
@@ -16,7 +18,7 @@ pub(super) enum LeaseState {
 /// A lease that has been asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     /// Set when this is to replace a dead connection unseen.
     pub(super) replaces: Option<Dead>,
 }
@@ -33,7 +35,7 @@ pub(super) struct Dead {
 /// A lease that is held.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     /// Bytes sent to the upstream, and received from it.
     pub(super) sent: u64,
     pub(super) received: u64,

@@ -1,6 +1,8 @@
 //! The engine's main loop: which bytes are covered, which are shown, and what an end of one side
 //! means.
 
+use std::sync::Arc;
+
 use super::end::End;
 use super::engine::{Engine, MAX_BARREN_LEASES, other};
 use super::half::Owed;
@@ -178,7 +180,7 @@ impl Engine {
     /// Asks the plugin where to go, or goes where sessions go that are not asked.
     pub(super) fn choose(&mut self, hooks: &mut dyn SessionHooks) -> Result<(), End> {
         if let Some(target) = &self.default_target {
-            return self.ask(Target::clone(target));
+            return self.ask(Arc::clone(target));
         }
         let uncovered = self.client.uncovered();
         self.client.shown = uncovered;
@@ -196,7 +198,7 @@ impl Engine {
                 self.choosing = false;
                 self.choices += 1;
                 self.client.steps.extend(request.then);
-                self.ask(request.target)?;
+                self.ask(Arc::new(request.target))?;
             }
             Choice::Answer(steps) => {
                 self.choosing = false;
@@ -213,7 +215,7 @@ impl Engine {
     }
 
     /// Starts to wait for a lease.
-    pub(super) fn ask(&mut self, target: Target) -> Result<(), End> {
+    pub(super) fn ask(&mut self, target: Arc<Target>) -> Result<(), End> {
         self.barren_leases += 1;
         if self.barren_leases > MAX_BARREN_LEASES {
             return Err(End::Misuse(format!(
@@ -340,7 +342,7 @@ impl Engine {
             && !self.draining
         {
             let prefix = std::mem::take(prefix);
-            let target = held.target.clone();
+            let target = Arc::clone(&held.target);
             let sent = held.sent;
             self.giveback = Some(super::engine::Giveback {
                 disposition: crate::contract::Disposition::Close,

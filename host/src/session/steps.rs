@@ -1,5 +1,7 @@
 //! What each step does.
 
+use std::sync::Arc;
+
 use super::end::End;
 use super::engine::{Engine, OUTPUT_HIGH_WATER, other};
 use super::half::Owed;
@@ -40,7 +42,7 @@ impl Engine {
                 if !matches!(self.lease, LeaseState::None) {
                     return Err(misuse("lease while a lease is held"));
                 }
-                self.ask(target)?;
+                self.ask(Arc::new(target))?;
             }
             Step::Release(disposition) => {
                 self.needs_lease("release")?;

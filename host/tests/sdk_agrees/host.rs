@@ -109,7 +109,7 @@ impl Host {
         };
         let default = (!chooses).then(|| to_target(sdk::Target::new("default")));
         let mut session = Self {
-            engine: Engine::new(has, limits, default),
+            engine: Engine::new(has, limits, default.map(std::sync::Arc::new)),
             hooks: Hooks {
                 has,
                 dealt: Dealt::new(deal),

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ enum Fate {
 
 /// Content with every endpoint but those that the test names.
 struct Picky {
-    target: Target,
+    target: Arc<Target>,
     connects: RefCell<HashMap<SocketAddr, Fate>>,
     probes: RefCell<HashMap<SocketAddr, Fate>>,
 }
@@ -32,7 +33,7 @@ struct Picky {
 impl Picky {
     fn new() -> Rc<Self> {
         Rc::new(Self {
-            target: target(""),
+            target: Arc::new(target("")),
             connects: RefCell::default(),
             probes: RefCell::default(),
         })
@@ -63,7 +64,7 @@ impl Caretaker for Picky {
         "picky"
     }
 
-    fn default_target(&self) -> &Target {
+    fn default_target(&self) -> &Arc<Target> {
         &self.target
     }
 
@@ -168,7 +169,7 @@ fn a_fault_of_the_plugins_probe_ejects_nobody_and_a_bad_answer_does() {
     let mut config = config(&[first.address, second.address], at_most(4));
     config.probe = Some(strict());
     with_caretaker(config, caretaker, |worker| async move {
-        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let endpoint = Arc::clone(&worker.group.endpoints()[0]);
         let fault = Fate::Fails(Trouble::Fault("plugin picky: trap".to_owned()));
         picky.probes.borrow_mut().insert(first.address, fault);
         let checks = || worker.counted("leaseway_probes_total", "result", "dead");
@@ -211,7 +212,7 @@ fn leases_of_an_ejected_endpoint_end_while_another_is_healthy() {
         assert!(!is_ended(second.address));
         // The last one is not taken from anybody: there is nowhere else to go.
         picky.freeze(second.address);
-        let last = std::sync::Arc::clone(&worker.group.endpoints()[1]);
+        let last = Arc::clone(&worker.group.endpoints()[1]);
         eventually("it is ejected too", || last.health() == Health::Ejected).await;
         assert!(!is_ended(second.address));
         // A lease that begins now is none of those that were ended, but as all are ejected it may
@@ -248,7 +249,7 @@ fn leases_end_only_after_fall_silent_checks() {
             worker.lease("a").await.unwrap(),
             worker.lease("a").await.unwrap(),
         ];
-        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let endpoint = Arc::clone(&worker.group.endpoints()[0]);
         let broke = Fate::Fails(Trouble::Broke("too many clients".to_owned()));
         picky.probes.borrow_mut().insert(first.address, broke);
         eventually("it is ejected", || endpoint.health() == Health::Ejected).await;
@@ -284,7 +285,7 @@ fn a_server_that_never_lets_the_check_in_is_alive() {
         .borrow_mut()
         .insert(upstream.address, refused.clone());
     with_caretaker(config, caretaker, |worker| async move {
-        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let endpoint = Arc::clone(&worker.group.endpoints()[0]);
         let checks = || worker.closed("handshake-failed");
         eventually("it is checked", || checks() >= 5).await;
         assert_eq!(endpoint.health(), Health::Up);
@@ -309,7 +310,7 @@ fn a_server_that_has_let_a_session_in_is_ejected_when_it_refuses() {
     let mut config = config(&[upstream.address], at_most(1));
     config.probe = Some(strict());
     with_caretaker(config, caretaker, |worker| async move {
-        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let endpoint = Arc::clone(&worker.group.endpoints()[0]);
         let _lease = worker.lease("").await.unwrap();
         let refused = Fate::Fails(Trouble::Refused("WRONGPASS".to_owned()));
         picky
@@ -388,7 +389,7 @@ fn refused_dials_eject_and_end_no_lease() {
             worker.lease("a").await.unwrap(),
             worker.lease("a").await.unwrap(),
         ];
-        let endpoint = std::sync::Arc::clone(&worker.group.endpoints()[0]);
+        let endpoint = Arc::clone(&worker.group.endpoints()[0]);
         let alive = || worker.counted("leaseway_probes_total", "result", "alive");
         eventually("checks are let in", || alive() >= 4).await;
         let refused = Fate::Fails(Trouble::Refused("max clients".to_owned()));

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +28,7 @@ enum Fate {
 
 /// Probes by an echo, unless the test has decided otherwise.
 struct Prober {
-    target: Target,
+    target: Arc<Target>,
     fate: Cell<Option<(u16, Fate)>>,
     /// Local ports of the connections that were found alive.
     alive: RefCell<BTreeSet<u16>>,
@@ -36,7 +37,7 @@ struct Prober {
 impl Prober {
     fn new() -> Rc<Self> {
         Rc::new(Self {
-            target: target(""),
+            target: Arc::new(target("")),
             fate: Cell::new(None),
             alive: RefCell::default(),
         })
@@ -64,7 +65,7 @@ impl Caretaker for Prober {
         "prober"
     }
 
-    fn default_target(&self) -> &Target {
+    fn default_target(&self) -> &Arc<Target> {
         &self.target
     }
 

@@ -86,7 +86,7 @@ impl Worker {
             &self.pools,
             &self.group,
             &self.caretaker,
-            &target(identity),
+            &Arc::new(target(identity)),
             false,
         ) {
             Leasing::Ready(result) => result,
