@@ -46,9 +46,27 @@ pub struct SessionTask {
     leases: u64,
     from_client: u64,
     from_upstream: u64,
+    /// Sides that had nothing to read when they were last asked in this wake-up: they will wake
+    /// the task, and need not be asked again before.
+    quiet: Quiet,
     started: bool,
     /// Nobody waits for the client any more.
     stopping: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Quiet {
+    client: bool,
+    upstream: bool,
+}
+
+impl Quiet {
+    fn of(&mut self, side: Side) -> &mut bool {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
 }
 
 impl SessionTask {
@@ -104,6 +122,7 @@ impl SessionTask {
             leases: 0,
             from_client: 0,
             from_upstream: 0,
+            quiet: Quiet::default(),
             started: false,
             stopping: false,
         })
@@ -200,6 +219,7 @@ impl SessionTask {
                 };
                 self.engine.leased(facts, hooks);
                 self.lease = Some(lease);
+                self.quiet.upstream = false;
             }
             Err(why) => {
                 if !matches!(why, LeaseError::Draining) {
@@ -265,7 +285,7 @@ impl SessionTask {
 
     /// Reads once from one side, if that is wanted. True if anything came.
     fn fill(&mut self, side: Side, cx: &mut Context<'_>) -> bool {
-        if !self.engine.wants_read(side) {
+        if *self.quiet.of(side) || !self.engine.wants_read(side) {
             return false;
         }
         let space = self.engine.space(side, &self.context.buffers);
@@ -280,7 +300,10 @@ impl SessionTask {
         };
         let hooks = self.hooks.as_mut();
         match (side, read) {
-            (_, Poll::Pending) => return false,
+            (_, Poll::Pending) => {
+                *self.quiet.of(side) = true;
+                return false;
+            }
             (_, Poll::Ready(Ok(0))) => {
                 if let (Side::Upstream, Some(lease)) = (side, &mut self.lease) {
                     lease.ended();
@@ -421,16 +444,18 @@ impl Future for SessionTask {
         if !std::mem::replace(&mut this.started, true) && this.leases_at_accept() {
             this.engine.start(this.hooks.as_mut());
         }
+        this.quiet = Quiet::default();
         loop {
             this.listen(cx);
             let mut moved = false;
             let mut rounds = 0;
             loop {
-                let mut round = this.settle_lease(cx);
+                // In the order in which one thing leads to the next: a request, a lease, the write.
+                let mut round = this.fill(Side::Upstream, cx);
+                round |= this.fill(Side::Client, cx);
+                round |= this.settle_lease(cx);
                 round |= this.flush(Side::Upstream, cx);
                 round |= this.flush(Side::Client, cx);
-                round |= this.fill(Side::Upstream, cx);
-                round |= this.fill(Side::Client, cx);
                 round |= this.shut(cx);
                 moved |= round;
                 if !round {
