@@ -30,6 +30,9 @@ struct Cli {
 enum Command {
     /// Measures the relay beside haproxy, nginx, twemproxy and a Go program, on this machine.
     Bench(bench::Options),
+    /// A peer of the bench, for itself alone.
+    #[command(name = "bare-relay", hide = true)]
+    BareRelay(bench::bare::Options),
     /// Shows 1,000 clients on 20 connections to a real server; ends by itself.
     Demo {
         /// Use the dev build of the relay: sooner built, with worse figures.
@@ -49,6 +52,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(options) => bench::run(&options),
+        Command::BareRelay(options) => bench::bare::run(&options),
         Command::Demo { dev } => demo::run(dev),
         Command::Plugins { with } => plugins::run(with),
         Command::Test => test::run(),

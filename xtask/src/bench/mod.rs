@@ -5,6 +5,7 @@
 //! best peer in the same round. Here is the order of events; `load` is what clients do, `peers` what is
 //! measured, `workloads` which of them does what, and `report` what is written of it.
 
+pub(crate) mod bare;
 mod load;
 mod loading;
 mod machine;

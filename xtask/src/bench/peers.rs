@@ -15,6 +15,7 @@ use leaseway_tests::process::Process;
 use leaseway_tests::wait::{GENEROUS, eventually};
 use tokio::net::TcpStream;
 
+use super::bare;
 use super::usage::Meter;
 use crate::packages;
 use crate::shell::{self, Cmd};
@@ -36,6 +37,8 @@ pub(super) enum Peer {
     Twemproxy,
     /// `tests/peers/pool.go`.
     Go,
+    /// A loop that copies and does nothing else: what is left to win.
+    Bare,
     /// Without a plugin: one connection a session.
     Plain,
     /// Under a plugin that only chooses: one connection a session.
@@ -58,6 +61,7 @@ impl Peer {
             Self::Nginx => "nginx",
             Self::Twemproxy => "twemproxy",
             Self::Go => "go",
+            Self::Bare => "bare copy loop",
             Self::Plain => "leaseway, no plugin",
             Self::Chooser => "leaseway, choosing plugin",
             Self::Passer => "leaseway, passing plugin",
@@ -85,7 +89,7 @@ impl Peer {
     }
 
     pub(super) fn is_ours(self) -> bool {
-        !self.is_rival() && self != Self::Direct
+        !self.is_rival() && !matches!(self, Self::Direct | Self::Bare)
     }
 }
 
@@ -105,6 +109,8 @@ pub(super) struct Tools {
     /// Sessions that each relay can hold, two files each.
     pub(super) max_sessions: usize,
     go_pool: PathBuf,
+    /// This program, which has the bare copy loop in it.
+    this: PathBuf,
 }
 
 impl Tools {
@@ -148,6 +154,7 @@ impl Tools {
             plugins: workspace.plugins(),
             max_sessions: usize::try_from(files.saturating_sub(SPARE_FILES) / 2)?,
             go_pool,
+            this: std::env::current_exe().context("cannot find this program")?,
         })
     }
 }
@@ -180,7 +187,7 @@ impl Running {
                 relay: None,
                 _dir: None,
             }),
-            Peer::Haproxy | Peer::Nginx | Peer::Twemproxy | Peer::Go => {
+            Peer::Haproxy | Peer::Nginx | Peer::Twemproxy | Peer::Go | Peer::Bare => {
                 Self::start_rival(peer, upstream, pool, tools).await
             }
             _ => Ok(Self::start_leaseway(peer, upstream, pool, tools).await),
@@ -212,19 +219,22 @@ impl Running {
                 "nutcracker".as_ref(),
                 &["-c"],
             ),
+            Peer::Bare => (String::new(), &tools.this, &[bare::COMMAND]),
             _ => (String::new(), &tools.go_pool, &[]),
         };
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
         let mut command = Command::new(program);
         command.args(args).current_dir(dir.path());
-        if peer == Peer::Go {
-            command
+        match peer {
+            Peer::Go => command
                 .arg(format!("-listen={address}"))
                 .arg(format!("-upstream={upstream}"))
-                .arg(format!("-pool={pool}"));
-        } else {
-            command.arg(&file);
-        }
+                .arg(format!("-pool={pool}")),
+            Peer::Bare => command
+                .arg(format!("--listen={address}"))
+                .arg(format!("--upstream={upstream}")),
+            _ => command.arg(&file),
+        };
         let log = dir.path().join("log");
         let mut process = Process::start(peer.name(), command, &log, "cargo xtask bench");
         eventually("a peer listens", GENEROUS, async || {

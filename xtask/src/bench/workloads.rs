@@ -8,8 +8,9 @@ use leaseway_tests::RedisServer;
 use leaseway_tests::resp::encode;
 use tokio::runtime::Runtime;
 
+use super::load::idle::Idle;
 use super::load::requests::Load;
-use super::load::{Exchange, Outcome, bulk, delay, idle, sessions};
+use super::load::{Exchange, Outcome, bulk, delay, sessions};
 use super::peers::{Peer, Running, Tools};
 use super::report::{Kind, Table};
 use super::series::Better;
@@ -183,7 +184,7 @@ impl Bench<'_> {
     }
 
     fn requests(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [&OTHERS[..], &[Peer::Plain]].concat();
+        let peers = [&OTHERS[..], &[Peer::Bare, Peer::Plain]].concat();
         let (redis, exchanges) = self.redis(500)?;
         let all = self.start(&peers, redis.addr(), POOL)?;
         let mut tables = Vec::new();
@@ -269,6 +270,10 @@ impl Bench<'_> {
             name: "resident bytes a session",
             better: Better::Less,
         };
+        const IDLE_CPU: Kind = Kind {
+            name: "relay CPU, µs a second, of all of them",
+            better: Better::Less,
+        };
         let peers = [
             Peer::Haproxy,
             Peer::Nginx,
@@ -283,10 +288,16 @@ impl Bench<'_> {
             for peer in peers {
                 // Afresh each time: memory that a process has had once it keeps.
                 let running = self.start(&[peer], redis.addr(), POOL)?.remove(0);
-                let bytes =
-                    idle::bytes_each(running.address, self.many, &exchanges[0][1], &running.meter)
-                        .with_context(|| running.failed())?;
-                table.push(peer, BYTES, bytes);
+                let idle = Idle {
+                    sessions: self.many,
+                    exchange: &exchanges[0][1],
+                    time: self.effort.time,
+                };
+                let cost = idle
+                    .cost(running.address, &running.meter)
+                    .with_context(|| running.failed())?;
+                table.push(peer, BYTES, cost.bytes_each);
+                table.push(peer, IDLE_CPU, cost.cpu_micros_a_second);
             }
         }
         Ok(vec![table])

@@ -12,21 +12,43 @@ use crate::bench::usage::Meter;
 /// What waiting for a figure to stand still may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Bytes that each of so many sessions adds to the relay's memory. Each has had one exchange, as
-/// clients have by the time they fall idle.
-pub(in crate::bench) fn bytes_each(
-    address: SocketAddr,
-    sessions: usize,
-    exchange: &Exchange,
-    meter: &Meter,
-) -> anyhow::Result<f64> {
-    // What is made once for all is not counted.
-    let first = talked(address, 64, exchange)?;
-    let before = settled(meter)?;
-    let rest = talked(address, sessions, exchange)?;
-    let after = settled(meter)?;
-    drop((first, rest));
-    Ok(after.saturating_sub(before) as f64 / sessions as f64)
+/// Sessions that do nothing, each after one exchange, as clients have had by the time they fall idle.
+pub(in crate::bench) struct Idle<'a> {
+    pub(in crate::bench) sessions: usize,
+    pub(in crate::bench) exchange: &'a Exchange,
+    /// How long they are looked at.
+    pub(in crate::bench) time: Duration,
+}
+
+/// What they cost the relay.
+pub(in crate::bench) struct Cost {
+    /// Memory that each adds.
+    pub(in crate::bench) bytes_each: f64,
+    /// Processor time of all of them together.
+    pub(in crate::bench) cpu_micros_a_second: f64,
+}
+
+impl Idle<'_> {
+    pub(in crate::bench) fn cost(
+        &self,
+        address: SocketAddr,
+        meter: &Meter,
+    ) -> anyhow::Result<Cost> {
+        // What is made once for all is not counted.
+        let first = talked(address, 64, self.exchange)?;
+        let before = settled(meter)?;
+        let rest = talked(address, self.sessions, self.exchange)?;
+        let after = settled(meter)?;
+        let (began, busy) = (Instant::now(), meter.cpu()?);
+        std::thread::sleep(self.time);
+        let busy = meter.cpu()?.saturating_sub(busy);
+        let seconds = began.elapsed().as_secs_f64();
+        drop((first, rest));
+        Ok(Cost {
+            bytes_each: after.saturating_sub(before) as f64 / self.sessions as f64,
+            cpu_micros_a_second: busy.as_secs_f64() * 1e6 / seconds,
+        })
+    }
 }
 
 fn talked(

@@ -6,7 +6,7 @@
 pub(super) mod bulk;
 pub(super) mod delay;
 pub(super) mod idle;
-mod poll;
+pub(super) mod poll;
 pub(super) mod requests;
 pub(super) mod sessions;
 

@@ -10,13 +10,13 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 /// Sockets that are waited for, each by a number.
-pub(super) struct Poll {
+pub(in crate::bench) struct Poll {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
 }
 
 impl Poll {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(in crate::bench) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             events: Vec::with_capacity(1024),
@@ -24,14 +24,17 @@ impl Poll {
     }
 
     /// Says when bytes come, until the socket is closed.
-    pub(super) fn add(&self, socket: impl AsFd, number: usize) -> anyhow::Result<()> {
+    pub(in crate::bench) fn add(&self, socket: impl AsFd, number: usize) -> anyhow::Result<()> {
         let data = epoll::EventData::new_u64(number as u64);
         epoll::add(&self.epoll, socket, data, epoll::EventFlags::IN)?;
         Ok(())
     }
 
     /// The sockets that have something, after at most this long.
-    pub(super) fn wait(&mut self, limit: Duration) -> anyhow::Result<impl Iterator<Item = usize>> {
+    pub(in crate::bench) fn wait(
+        &mut self,
+        limit: Duration,
+    ) -> anyhow::Result<impl Iterator<Item = usize>> {
         let limit = Timespec::try_from(limit)?;
         self.events.clear();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&limit)) {
