@@ -14,7 +14,7 @@ use leaseway::plugin::{Fault, Plugin, Runtime, SessionHooks, WorkerPlugin};
 
 /// A request of 64 bytes, as Redis clients send it.
 const REQUEST: &[u8] =
-    b"*2\r\n$3\r\nGET\r\n$43\r\nuser:0000000000000000000000000000000000000:a\r\n";
+    b"*2\r\n$3\r\nGET\r\n$44\r\nuser:0000000000000000000000000000000000000:a\r\n";
 /// A reply with a value of 64 bytes.
 const REPLY: &[u8] = b"$64\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
 

@@ -10,7 +10,7 @@ use leaseway_plugin_redis::resp::request::{Front, front};
 use leaseway_sdk::frame::Parsed;
 
 const REQUEST: &[u8] =
-    b"*2\r\n$3\r\nGET\r\n$43\r\nuser:0000000000000000000000000000000000000:a\r\n";
+    b"*2\r\n$3\r\nGET\r\n$44\r\nuser:0000000000000000000000000000000000000:a\r\n";
 const REPLY: &[u8] = b"$64\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n";
 
 fn main() {
