@@ -87,10 +87,7 @@ impl SessionTask {
                     id,
                     listener: context.config.name.clone(),
                     client_address: peer.to_string(),
-                    local_address: client
-                        .local_addr()
-                        .unwrap_or(context.config.bind)
-                        .to_string(),
+                    local_address: local_address(&client, context.config.bind).to_string(),
                 };
                 let hooks = plugin.open(&info);
                 let hooks = Box::new(hooks.inspect_err(|fault| context.counters.not_begun(fault))?);
@@ -478,8 +475,8 @@ impl Future for SessionTask {
             }
             if this.engine.end().is_some()
                 && !this.engine.has_output(Side::Client)
-                && this.clock.lingering()
-                && this.linger(cx).is_ready()
+                && (this.engine.client_has_ended()
+                    || (this.clock.lingering() && this.linger(cx).is_ready()))
             {
                 return Poll::Ready(());
             }
@@ -525,6 +522,14 @@ fn write(
             stream.poll_write_vectored(cx, &[IoSlice::new(own), IoSlice::new(passing)])
         }
     }
+}
+
+/// The address that a client has connected to, without a system call where the config says it.
+fn local_address(client: &TcpStream, bind: SocketAddr) -> SocketAddr {
+    if bind.ip().is_unspecified() || bind.port() == 0 {
+        return client.local_addr().unwrap_or(bind);
+    }
+    bind
 }
 
 /// How long an ended session waits for its client to close too.

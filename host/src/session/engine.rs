@@ -211,14 +211,19 @@ impl Engine {
         !own.is_empty() || !passing.is_empty()
     }
 
-    /// Whether this side is to be told, once, that it gets no more.
+    /// Whether the client has said all that it will say.
+    pub fn client_has_ended(&self) -> bool {
+        self.client.ended
+    }
+
+    /// Whether this side is to be told, once, that it gets no more. A client that has itself ended
+    /// hears of the end of its session by the close, which comes at once.
     pub fn wants_shutdown(&self, side: Side) -> bool {
         let from = self.half(other(side));
         let ends = match side {
             Side::Upstream => self.holds_lease() && from.owed == Owed::Rest && from.ended,
-            Side::Client => {
-                self.end.is_some() || (self.copies_plainly() && self.holds_lease() && from.ended)
-            }
+            Side::Client if self.end.is_some() => !self.client.ended,
+            Side::Client => self.copies_plainly() && self.holds_lease() && from.ended,
         };
         ends && !self.half(side).shut
             && from.uncovered() == 0

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -236,15 +238,13 @@ fn begin(
     client: TcpStream,
     peer: std::net::SocketAddr,
 ) {
-    // Requests and replies are small and waited for; an error here leaves them a little slower.
-    let _ = client.set_nodelay(true);
     let id = admission.ids.fetch_add(1, Ordering::Relaxed);
     let leaving = Leaving(Rc::clone(admission));
     match SessionTask::new(id, client, peer, Rc::clone(context)) {
         Ok(session) => {
-            tokio::task::spawn_local(async move {
-                let _leaving = leaving;
-                session.await;
+            tokio::task::spawn_local(Counted {
+                session,
+                _leaving: leaving,
             });
         }
         // The plugin's runtime has logged it, and it is counted as an end of a session.
@@ -260,6 +260,21 @@ async fn tell(plugin: Weak<WorkerPlugin>) {
             return;
         };
         plugin.tell_left_out();
+    }
+}
+
+/// A session that is counted out at its end. An async block would hold it twice: as what it has
+/// captured, and as what it awaits.
+struct Counted {
+    session: SessionTask,
+    _leaving: Leaving,
+}
+
+impl Future for Counted {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.get_mut().session).poll(cx)
     }
 }
 
