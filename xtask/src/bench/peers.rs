@@ -33,6 +33,8 @@ pub(super) enum Peer {
     /// The clients talk to the server.
     Direct,
     Haproxy,
+    /// Told to splice whatever it can, where `splice-auto` leaves it to haproxy.
+    HaproxySplicing,
     Nginx,
     Twemproxy,
     /// `tests/peers/pool.go`.
@@ -58,6 +60,7 @@ impl Peer {
         match self {
             Self::Direct => "direct",
             Self::Haproxy => "haproxy",
+            Self::HaproxySplicing => "haproxy, always splicing",
             Self::Nginx => "nginx",
             Self::Twemproxy => "twemproxy",
             Self::Go => "go",
@@ -75,7 +78,7 @@ impl Peer {
     pub(super) fn is_rival(self) -> bool {
         matches!(
             self,
-            Self::Haproxy | Self::Nginx | Self::Twemproxy | Self::Go
+            Self::Haproxy | Self::HaproxySplicing | Self::Nginx | Self::Twemproxy | Self::Go
         )
     }
 
@@ -187,9 +190,12 @@ impl Running {
                 relay: None,
                 _dir: None,
             }),
-            Peer::Haproxy | Peer::Nginx | Peer::Twemproxy | Peer::Go | Peer::Bare => {
-                Self::start_rival(peer, upstream, pool, tools).await
-            }
+            Peer::Haproxy
+            | Peer::HaproxySplicing
+            | Peer::Nginx
+            | Peer::Twemproxy
+            | Peer::Go
+            | Peer::Bare => Self::start_rival(peer, upstream, pool, tools).await,
             _ => Ok(Self::start_leaseway(peer, upstream, pool, tools).await),
         }
     }
@@ -204,11 +210,17 @@ impl Running {
         let address = ports::free_address();
         let file = dir.path().join("config");
         let (config, program, args): (String, &Path, &[&str]) = match peer {
-            Peer::Haproxy => (
-                haproxy(address, upstream, tools.max_sessions),
-                "haproxy".as_ref(),
-                &["-db", "-f"],
-            ),
+            Peer::Haproxy | Peer::HaproxySplicing => {
+                let splice: &[_] = match peer {
+                    Peer::Haproxy => &["splice-auto"],
+                    _ => &["splice-request", "splice-response"],
+                };
+                (
+                    haproxy(address, upstream, tools.max_sessions, splice),
+                    "haproxy".as_ref(),
+                    &["-db", "-f"],
+                )
+            }
             Peer::Nginx => (
                 nginx(address, upstream, dir.path(), tools.max_sessions),
                 "nginx".as_ref(),
@@ -337,10 +349,11 @@ fn leaseway(module: Option<&str>, most: usize) -> String {
     )
 }
 
-fn haproxy(listen: SocketAddr, upstream: SocketAddr, sessions: usize) -> String {
+fn haproxy(listen: SocketAddr, upstream: SocketAddr, sessions: usize, splice: &[&str]) -> String {
+    let splice = splice.join("\n  option ");
     format!(
         "global\n  maxconn {sessions}\n  maxpipes 100\n\
-         defaults\n  mode tcp\n  option splice-auto\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
+         defaults\n  mode tcp\n  option {splice}\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
          listen clients\n  bind {listen} backlog 4096\n  server one {upstream}\n"
     )
 }

@@ -162,6 +162,7 @@ impl Bench<'_> {
         let peers = [
             Peer::Direct,
             Peer::Haproxy,
+            Peer::HaproxySplicing,
             Peer::Nginx,
             Peer::Go,
             Peer::Plain,
