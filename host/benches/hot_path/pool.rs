@@ -59,6 +59,8 @@ pub(super) fn bench(criterion: &mut Criterion) {
                     Poll::Pending => panic!("who waits is not served"),
                 }
             });
+            // Dropped it would close the connection, which the next run needs.
+            held.unwrap().release(Disposition::Keep, true);
         });
         benches.finish();
     });

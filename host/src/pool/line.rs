@@ -105,9 +105,11 @@ impl Pools {
     /// Asks the workers that hold idle connections for one, on behalf of the head of a line.
     pub(crate) fn ask_others(&self, id: usize) {
         let asked = self.at_known(id, |place| {
-            let key = place.shelf.head_key()?.clone();
             let others: Vec<usize> = place.endpoint.others_with_idle(self.worker).collect();
-            Some((key, others))
+            if others.is_empty() {
+                return None;
+            }
+            Some((place.shelf.head_key()?.clone(), others))
         });
         let Some(Some((key, others))) = asked else {
             return;
