@@ -31,7 +31,7 @@ enum Command {
     /// Measures the relay beside haproxy, nginx, twemproxy and a Go program, on this machine.
     Bench(bench::Options),
     /// A peer of the bench, for itself alone.
-    #[command(name = "bare-relay", hide = true)]
+    #[command(name = bench::bare::COMMAND, hide = true)]
     BareRelay(bench::bare::Options),
     /// Shows 1,000 clients on 20 connections to a real server; ends by itself.
     Demo {

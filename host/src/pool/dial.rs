@@ -155,22 +155,16 @@ impl Pools {
 
 /// What a connection was opened for, without what only says where.
 fn unaddressed(target: &Arc<Target>) -> Arc<Target> {
-    let Target {
+    if target.group.is_none() && target.endpoint.is_none() && target.affinity.is_none() {
+        return Arc::clone(target);
+    }
+    Arc::new(Target {
         group: None,
         endpoint: None,
+        identity: target.identity.clone(),
+        secret: target.secret.clone(),
         affinity: None,
-        ..
-    } = **target
-    else {
-        return Arc::new(Target {
-            group: None,
-            endpoint: None,
-            identity: target.identity.clone(),
-            secret: target.secret.clone(),
-            affinity: None,
-        });
-    };
-    Arc::clone(target)
+    })
 }
 
 #[cfg(test)]

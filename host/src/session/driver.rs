@@ -5,15 +5,13 @@
 //! no decision that the engine could make.
 
 use std::future::Future;
-use std::io;
-use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -22,6 +20,7 @@ use super::context::ListenerContext;
 use super::end::End;
 use super::engine::{Engine, EngineLimits, LeaseFacts};
 use super::registry::{Phase, Ticket};
+use super::stream::{Quiet, local_address, read, write};
 use super::unplugged::Unplugged;
 use crate::contract::{
     Disposition, Hooks, LeaseError, SessionInfo, Side, lease_error_kind, lease_error_text,
@@ -46,27 +45,10 @@ pub struct SessionTask {
     leases: u64,
     from_client: u64,
     from_upstream: u64,
-    /// Sides that had nothing to read when they were last asked in this wake-up: they will wake
-    /// the task, and need not be asked again before.
     quiet: Quiet,
     started: bool,
     /// Nobody waits for the client any more.
     stopping: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Quiet {
-    client: bool,
-    upstream: bool,
-}
-
-impl Quiet {
-    fn of(&mut self, side: Side) -> &mut bool {
-        match side {
-            Side::Client => &mut self.client,
-            Side::Upstream => &mut self.upstream,
-        }
-    }
 }
 
 impl SessionTask {
@@ -498,39 +480,6 @@ impl Drop for SessionTask {
 
 /// Rounds of one wake-up before other tasks get a turn.
 const MAX_ROUNDS: u32 = 64;
-
-fn read(stream: &mut TcpStream, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
-    let mut buffer = ReadBuf::new(space);
-    match Pin::new(stream).poll_read(cx, &mut buffer) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(buffer.filled().len())),
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-    }
-}
-
-fn write(
-    stream: &mut TcpStream,
-    cx: &mut Context<'_>,
-    own: &[u8],
-    passing: &[u8],
-) -> Poll<io::Result<usize>> {
-    let stream = Pin::new(stream);
-    match (own.is_empty(), passing.is_empty()) {
-        (true, _) => stream.poll_write(cx, passing),
-        (false, true) => stream.poll_write(cx, own),
-        (false, false) => {
-            stream.poll_write_vectored(cx, &[IoSlice::new(own), IoSlice::new(passing)])
-        }
-    }
-}
-
-/// The address that a client has connected to, without a system call where the config says it.
-fn local_address(client: &TcpStream, bind: SocketAddr) -> SocketAddr {
-    if bind.ip().is_unspecified() || bind.port() == 0 {
-        return client.local_addr().unwrap_or(bind);
-    }
-    bind
-}
 
 /// How long an ended session waits for its client to close too.
 pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(1);

@@ -15,6 +15,7 @@ mod held;
 mod pump;
 mod registry;
 mod steps;
+mod stream;
 mod unplugged;
 
 #[cfg(test)]

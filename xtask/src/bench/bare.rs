@@ -13,7 +13,7 @@ use anyhow::Context;
 use super::load::poll::Poll;
 
 /// The name of the hidden command.
-pub(super) const COMMAND: &str = "bare-relay";
+pub(crate) const COMMAND: &str = "bare-relay";
 
 /// How long a thread may wait before it looks for new sessions.
 const LOOK: Duration = Duration::from_millis(10);
