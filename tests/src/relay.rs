@@ -271,6 +271,21 @@ impl Relay {
             .count()
     }
 
+    /// How many ends of pipes it has open: those in use, and a few that it keeps.
+    ///
+    /// # Panics
+    /// It has ended, or this is not Linux.
+    #[must_use]
+    pub fn pipe_count(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid());
+        let entries = std::fs::read_dir(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
+        // One that is closed meanwhile leads nowhere.
+        entries
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.to_string_lossy().starts_with("pipe:"))
+            .count()
+    }
+
     async fn get(&self, path: &str) -> String {
         match http::get(self.admin(), path).await {
             Ok((200, body)) => body,

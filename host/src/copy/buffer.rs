@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 
+use super::pipe::{Pipe, PipePool};
+
 /// Bytes of one piece of storage. What a single read can bring.
 pub const BUFFER_SIZE: usize = 16 << 10;
 
@@ -23,12 +25,18 @@ const KEPT_BULK: usize = 16;
 pub struct BufferPool {
     free: RefCell<Vec<Vec<u8>>>,
     bulk: RefCell<Vec<Vec<u8>>>,
+    pipes: PipePool,
 }
 
 impl BufferPool {
     /// A pool that is empty at first.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Gives no pipe any more: they do not work here.
+    pub fn refuse_pipes(&self) {
+        self.pipes.refuse();
     }
 
     fn take(&self, size: usize) -> Vec<u8> {
@@ -54,32 +62,73 @@ impl BufferPool {
     }
 }
 
-/// Bytes read from one side and not yet gone to the other, in order.
+/// Where the next read of a side goes.
+#[derive(Debug)]
+pub enum Room<'a> {
+    /// Into memory.
+    Memory(&'a mut [u8]),
+    /// Into a pipe that is empty, so many bytes at most.
+    Pipe(&'a Pipe, usize),
+}
+
+/// Bytes that pass from one side to the other.
+#[derive(Debug, Clone, Copy)]
+pub enum Passing<'a> {
+    /// In memory.
+    Memory(&'a [u8]),
+    /// All that a pipe holds.
+    Pipe(&'a Pipe),
+}
+
+/// Bytes read from one side and not yet gone to the other, in order: in memory, or in a pipe, where
+/// nobody sees them.
 #[derive(Debug, Default)]
 pub struct Buffer {
     storage: Vec<u8>,
     start: usize,
     end: usize,
+    /// While this holds bytes, the storage does not.
+    pipe: Option<Box<Pipe>>,
 }
 
 impl Buffer {
     /// Bytes held.
     pub fn len(&self) -> usize {
-        self.end - self.start
+        self.end - self.start + self.pipe.as_ref().map_or(0, |pipe| pipe.held())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.start == self.end
+        self.len() == 0
     }
 
-    /// The bytes held, oldest first.
+    /// The bytes held in memory, oldest first.
     pub fn bytes(&self) -> &[u8] {
         &self.storage[self.start..self.end]
     }
 
-    /// Drops the `count` oldest bytes; at most all of them.
+    /// The pipe that holds bytes, if one does.
+    pub fn piped(&self) -> Option<&Pipe> {
+        self.pipe.as_deref().filter(|pipe| pipe.held() > 0)
+    }
+
+    /// A pipe for the next read, in the place of storage. None where there is something in this
+    /// buffer, or the pool has no more pipes.
+    pub fn pipe(&mut self, pool: &BufferPool) -> Option<&Pipe> {
+        if !self.is_empty() {
+            return None;
+        }
+        let pipe = self.pipe.take().or_else(|| pool.pipes.take());
+        self.pipe = pipe.filter(|_| !pool.pipes.are_refused());
+        self.pipe.as_deref()
+    }
+
+    /// Drops the `count` oldest bytes; at most all of them. Those in a pipe go all at once.
     pub fn consume(&mut self, count: usize) {
+        if count > 0 && self.piped().is_some() {
+            self.pipe = None;
+            return;
+        }
         self.start = (self.start + count).min(self.end);
         if self.start == self.end {
             self.start = 0;
@@ -87,8 +136,11 @@ impl Buffer {
         }
     }
 
-    /// Keeps the `count` oldest bytes and drops the rest.
+    /// Keeps the `count` oldest bytes and drops the rest. Those in a pipe stay or go all at once.
     pub fn truncate(&mut self, count: usize) {
+        if count < self.len() {
+            self.pipe = None;
+        }
         self.end = self.end.min(self.start.saturating_add(count));
         if self.start == self.end {
             self.start = 0;
@@ -131,19 +183,25 @@ impl Buffer {
         &mut self.storage[self.end..end]
     }
 
-    /// Says that a read has put `count` bytes at the start of [`Buffer::space`]. True if there is
-    /// no more room in the storage.
+    /// Says that a read has put `count` bytes at the start of [`Buffer::space`], or into
+    /// [`Buffer::pipe`]. True if there is no more room in the storage, or would not have been.
     pub fn filled(&mut self, count: usize) -> bool {
+        if self.piped().is_some() {
+            return count >= BUFFER_SIZE;
+        }
         self.end = (self.end + count).min(self.storage.len());
         self.end == self.storage.len()
     }
 
-    /// Gives the storage back if nothing is in it.
+    /// Gives the storage back if nothing is in it, and the pipe likewise.
     pub fn settle(&mut self, pool: &BufferPool) {
-        if self.is_empty() && !self.storage.is_empty() {
+        if self.start == self.end && !self.storage.is_empty() {
             pool.give(std::mem::take(&mut self.storage));
             self.start = 0;
             self.end = 0;
+        }
+        if let Some(pipe) = self.pipe.take_if(|pipe| pipe.held() == 0) {
+            pool.pipes.give(pipe);
         }
     }
 

@@ -25,6 +25,7 @@ use super::unplugged::Unplugged;
 use crate::contract::{
     Disposition, Hooks, LeaseError, SessionInfo, Side, lease_error_kind, lease_error_text,
 };
+use crate::copy::{Room, is_unsupported};
 use crate::lease::{Lease, Leasing, borrow};
 use crate::plugin::{Fault, SessionHooks};
 
@@ -267,14 +268,15 @@ impl SessionTask {
         if *self.quiet.of(side) || !self.engine.wants_read(side) {
             return false;
         }
-        let space = self.engine.space(side, &self.context.buffers);
-        if space.is_empty() {
+        let room = self.engine.room(side, &self.context.buffers);
+        if matches!(&room, Room::Memory(space) if space.is_empty()) {
             // A read into nothing would look like an end.
             return false;
         }
+        let by_pipe = matches!(room, Room::Pipe(..));
         let read = match (side, &mut self.lease) {
-            (Side::Client, _) => read(&mut self.client, cx, space),
-            (Side::Upstream, Some(lease)) => read(lease.stream_mut(), cx, space),
+            (Side::Client, _) => read(&mut self.client, cx, room),
+            (Side::Upstream, Some(lease)) => read(lease.stream_mut(), cx, room),
             (Side::Upstream, None) => return false,
         };
         let hooks = self.hooks.as_mut();
@@ -282,6 +284,10 @@ impl SessionTask {
             (_, Poll::Pending) => {
                 *self.quiet.of(side) = true;
                 return false;
+            }
+            (_, Poll::Ready(Err(error))) if by_pipe && is_unsupported(&error) => {
+                tracing::warn!("this machine does not splice, so bulk is copied: {error}");
+                self.context.buffers.refuse_pipes();
             }
             (_, Poll::Ready(Ok(0))) => {
                 if let (Side::Upstream, Some(lease)) = (side, &mut self.lease) {
@@ -372,7 +378,7 @@ impl SessionTask {
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waste = [0; 512];
         loop {
-            match read(&mut self.client, cx, &mut waste) {
+            match read(&mut self.client, cx, Room::Memory(&mut waste)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
                 Poll::Ready(Ok(_)) => {}

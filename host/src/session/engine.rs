@@ -12,7 +12,7 @@ use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
 use super::pump::up_to;
 use crate::contract::{Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text};
-use crate::copy::{BUFFER_SIZE, BULK_SIZE, Buffer, BufferPool};
+use crate::copy::{BUFFER_SIZE, BULK_SIZE, Buffer, BufferPool, PIPE_SIZE, Passing, Room};
 use crate::plugin::SessionHooks;
 
 /// Leases in a row that moved no byte, after which the plugin is taken to run in circles.
@@ -179,9 +179,17 @@ impl Engine {
     }
 
     /// Room for the next read of this side. Empty only where nothing is wanted.
-    pub fn space(&mut self, side: Side, pool: &BufferPool) -> &mut [u8] {
+    pub fn room(&mut self, side: Side, pool: &BufferPool) -> Room<'_> {
+        let most = self.may_pipe(side);
         let max_shown = self.limits.max_shown;
         let half = self.half_mut(side);
+        if most > 0 && half.input.pipe(pool).is_some() {
+            // Asked once more, for a borrow that ends where there is no pipe.
+            return match half.input.pipe(pool) {
+                Some(pipe) => Room::Pipe(pipe, most),
+                None => Room::Memory(&mut []),
+            };
+        }
         // More than may be shown only of what will not be.
         let unseen = match half.owed {
             Owed::Rest => BULK_SIZE,
@@ -189,26 +197,48 @@ impl Engine {
             _ => 0,
         };
         let limit = half.kept + half.passing + unseen.max(max_shown).max(BUFFER_SIZE);
-        half.input.space(pool, limit, half.hungry)
+        Room::Memory(half.input.space(pool, limit, half.hungry))
+    }
+
+    /// How many of this side's next bytes may go through a pipe: those that nobody will see, that
+    /// need not be kept, that come in bulk, and that nothing of ours waits in front of.
+    fn may_pipe(&self, side: Side) -> usize {
+        let half = self.half(side);
+        let unseen = match half.owed {
+            Owed::Rest => PIPE_SIZE,
+            Owed::Forward(left) => up_to(left, PIPE_SIZE),
+            Owed::Nothing | Owed::Discard(_) => 0,
+        };
+        let kept = !matches!(&self.lease, LeaseState::Held(held) if !held.recording());
+        let in_bulk = half.hungry && unseen >= BUFFER_SIZE && half.input.is_empty();
+        if in_bulk && !kept && self.half(other(side)).output.is_empty() {
+            unseen
+        } else {
+            0
+        }
     }
 
     /// What is to be written to this side now, in order. Both empty: nothing.
-    pub fn output(&self, side: Side) -> (&[u8], &[u8]) {
-        if side == Side::Upstream
-            && !matches!(&self.lease, LeaseState::Held(held) if !held.write_failed)
-        {
-            return (&[], &[]);
+    pub fn output(&self, side: Side) -> (&[u8], Passing<'_>) {
+        if !self.may_write(side) {
+            return (&[], Passing::Memory(&[]));
         }
-        (
-            self.half(side).output.pending(),
-            self.half(other(side)).passing_bytes(),
-        )
+        let from = self.half(other(side));
+        let passing = match from.input.piped() {
+            Some(pipe) => Passing::Pipe(pipe),
+            None => Passing::Memory(from.passing_bytes()),
+        };
+        (self.half(side).output.pending(), passing)
     }
 
     /// Whether there is anything to write to this side.
     pub fn has_output(&self, side: Side) -> bool {
-        let (own, passing) = self.output(side);
-        !own.is_empty() || !passing.is_empty()
+        self.may_write(side)
+            && (!self.half(side).output.is_empty() || self.half(other(side)).passing > 0)
+    }
+
+    fn may_write(&self, side: Side) -> bool {
+        side == Side::Client || matches!(&self.lease, LeaseState::Held(held) if !held.write_failed)
     }
 
     /// Whether the client has said all that it will say.
@@ -244,7 +274,7 @@ impl Engine {
 
     // What the driver has seen.
 
-    /// Bytes were read into [`Engine::space`].
+    /// Bytes were read into [`Engine::room`].
     pub fn filled(&mut self, side: Side, count: usize) {
         let half = self.half_mut(side);
         half.hungry = half.input.filled(count);
@@ -265,10 +295,8 @@ impl Engine {
         let own = self.half_mut(side).output.wrote(count);
         let passed = (count - own).min(self.half(other(side)).passing);
         match side {
-            Side::Client => {
-                self.upstream.passing -= passed;
-                self.upstream.input.consume(passed);
-            }
+            Side::Client => self.upstream.passed(passed),
+            Side::Upstream if self.client.is_piped() => self.client.passed(passed),
             Side::Upstream => self.client_bytes_left(passed),
         }
     }
@@ -476,4 +504,4 @@ pub(super) fn other(side: Side) -> Side {
 
 // Kept small on purpose: every idle session has one.
 const _: () = assert!(std::mem::size_of::<Engine>() <= 768);
-const _: () = assert!(std::mem::size_of::<Buffer>() <= 40);
+const _: () = assert!(std::mem::size_of::<Buffer>() <= 48);

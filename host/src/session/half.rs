@@ -129,11 +129,30 @@ impl Half {
     }
 
     pub(super) fn uncovered_bytes(&self) -> &[u8] {
-        &self.input.bytes()[self.kept + self.passing..]
+        let bytes = self.input.bytes();
+        bytes.get(self.kept + self.passing..).unwrap_or_default()
     }
 
+    /// Passing bytes that are in memory: all of them, but for those in a pipe.
     pub(super) fn passing_bytes(&self) -> &[u8] {
-        &self.input.bytes()[self.kept..self.kept + self.passing]
+        let bytes = self.input.bytes();
+        bytes
+            .get(self.kept..self.kept + self.passing)
+            .unwrap_or_default()
+    }
+
+    /// Whether what passes is in a pipe, or was until just now.
+    pub(super) fn is_piped(&self) -> bool {
+        self.passing > 0 && self.input.bytes().is_empty()
+    }
+
+    /// Passing bytes have gone to the other side.
+    pub(super) fn passed(&mut self, count: usize) {
+        // A pipe knows by itself what has left it.
+        if !self.is_piped() {
+            self.input.consume(count);
+        }
+        self.passing -= count;
     }
 
     /// Puts steps in front of the program.

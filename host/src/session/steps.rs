@@ -33,7 +33,9 @@ impl Engine {
                 if to == Side::Upstream {
                     self.needs_lease("send to the upstream")?;
                 }
-                if self.half(to).output.pending().len() >= OUTPUT_HIGH_WATER {
+                // Behind what is in a pipe it has to wait: that cannot be put in front of it.
+                let piped = self.half(other(to)).is_piped();
+                if piped || self.half(to).output.pending().len() >= OUTPUT_HIGH_WATER {
                     return Ok(Some(Step::Send((to, bytes))));
                 }
                 self.send(to, &bytes);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use leaseway::contract as host;
-use leaseway::copy::BufferPool;
+use leaseway::copy::{BufferPool, Passing, Room};
 use leaseway::plugin::{Fault, SessionHooks};
 use leaseway::session::{End, Engine, EngineLimits, LeaseFacts};
 use leaseway_sdk as sdk;
@@ -107,6 +107,9 @@ impl Host {
             max_shown,
             replay_limit: 64 << 10,
         };
+        // The SDK knows nothing of how bytes pass that nobody is shown.
+        let buffers = BufferPool::new();
+        buffers.refuse_pipes();
         let default = (!chooses).then(|| to_target(sdk::Target::new("default")));
         let mut session = Self {
             engine: Engine::new(has, limits, default.map(std::sync::Arc::new)),
@@ -114,7 +117,7 @@ impl Host {
                 has,
                 dealt: Dealt::new(deal),
             },
-            buffers: BufferPool::new(),
+            buffers,
             client: Source::default(),
             upstream: Source::default(),
             from_client: 0,
@@ -238,6 +241,9 @@ impl Host {
         let mut moved = false;
         while self.engine.has_output(side) {
             let (own, passing) = self.engine.output(side);
+            let Passing::Memory(passing) = passing else {
+                unreachable!("there are no pipes");
+            };
             let bytes = [own, passing].concat();
             match side {
                 host::Side::Client => self.to_client.extend(&bytes),
@@ -266,7 +272,9 @@ impl Host {
             }
             self.engine.ended(side);
         } else {
-            let space = self.engine.space(side, &self.buffers);
+            let Room::Memory(space) = self.engine.room(side, &self.buffers) else {
+                unreachable!("there are no pipes");
+            };
             let count = space.len().min(source.bytes.len());
             for (to, byte) in space.iter_mut().zip(source.bytes.drain(..count)) {
                 *to = byte;

@@ -2,10 +2,12 @@
 //! frame with the same frame, all moved by hand in pieces of any size.
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 
 use super::toy::SORRY;
 use crate::contract::{Disposition, LeaseError, Side};
-use crate::copy::BufferPool;
+use crate::copy::{BufferPool, Passing, Room};
 use crate::plugin::SessionHooks;
 use crate::session::{Engine, EngineLimits, LeaseFacts};
 
@@ -62,6 +64,8 @@ pub(super) struct World {
     buffers: BufferPool,
     /// The servers know no frames and send every byte back.
     pub(super) echoes_bytes: bool,
+    /// Reads that went into a pipe.
+    pub(super) piped: usize,
     /// Connections that may be open at a time.
     limit: usize,
 }
@@ -99,6 +103,7 @@ impl World {
             idle: Vec::new(),
             buffers: BufferPool::new(),
             echoes_bytes: false,
+            piped: 0,
             limit,
         }
     }
@@ -170,12 +175,9 @@ impl World {
         if !session.engine.wants_read(Side::Client) || session.to_send.is_empty() {
             return;
         }
-        let space = session.engine.space(Side::Client, &self.buffers);
-        assert!(!space.is_empty(), "a read into nothing looks like an end");
-        let count = count.min(space.len()).min(session.to_send.len());
-        for (to, byte) in space.iter_mut().zip(session.to_send.drain(..count)) {
-            *to = byte;
-        }
+        let room = session.engine.room(Side::Client, &self.buffers);
+        self.piped += usize::from(matches!(room, Room::Pipe(..)));
+        let count = put(room, &mut session.to_send, count);
         session.engine.filled(Side::Client, count);
         session.engine.run(session.hooks.as_mut());
     }
@@ -192,8 +194,7 @@ impl World {
             session.engine.run(session.hooks.as_mut());
             return;
         }
-        let (own, passing) = session.engine.output(Side::Upstream);
-        let bytes: Vec<u8> = own.iter().chain(passing).take(count).copied().collect();
+        let bytes = take(session.engine.output(Side::Upstream), count);
         connection.delivered = true;
         connection.inbound.extend(&bytes);
         connection.serve(self.echoes_bytes);
@@ -208,12 +209,9 @@ impl World {
             return;
         }
         let connection = &mut self.connections[lease];
-        let space = session.engine.space(Side::Upstream, &self.buffers);
-        assert!(!space.is_empty(), "a read into nothing looks like an end");
-        let count = count.min(space.len()).min(connection.outbound.len());
-        for (to, byte) in space.iter_mut().zip(connection.outbound.drain(..count)) {
-            *to = byte;
-        }
+        let room = session.engine.room(Side::Upstream, &self.buffers);
+        self.piped += usize::from(matches!(room, Room::Pipe(..)));
+        let count = put(room, &mut connection.outbound, count);
         session.engine.filled(Side::Upstream, count);
         if count == 0 && connection.dead {
             session.engine.ended(Side::Upstream);
@@ -229,8 +227,7 @@ impl World {
 
     fn deliver(&mut self, index: usize, count: usize) {
         let session = &mut self.sessions[index];
-        let (own, passing) = session.engine.output(Side::Client);
-        let bytes: Vec<u8> = own.iter().chain(passing).take(count).copied().collect();
+        let bytes = take(session.engine.output(Side::Client), count);
         session.received.extend(&bytes);
         session.engine.wrote(Side::Client, bytes.len());
         session.engine.run(session.hooks.as_mut());
@@ -319,8 +316,7 @@ impl World {
     /// Changes whenever anything has moved.
     fn signature(&self) -> Vec<[usize; 4]> {
         let sessions = self.sessions.iter().map(|s| {
-            let (own, passing) = s.engine.output(Side::Upstream);
-            let unwritten = own.len() + passing.len();
+            let unwritten = waiting(s.engine.output(Side::Upstream));
             let lease = s.lease.map_or(0, |lease| lease + 1);
             [s.to_send.len(), s.received.len(), unwritten, lease]
         });
@@ -334,6 +330,56 @@ impl World {
         });
         sessions.chain(connections).collect()
     }
+}
+
+/// Puts the next bytes of a side where its read is to go, and says how many.
+fn put(room: Room<'_>, bytes: &mut VecDeque<u8>, count: usize) -> usize {
+    match room {
+        Room::Memory(space) => {
+            assert!(!space.is_empty(), "a read into nothing looks like an end");
+            let count = count.min(space.len()).min(bytes.len());
+            for (to, byte) in space.iter_mut().zip(bytes.drain(..count)) {
+                *to = byte;
+            }
+            count
+        }
+        Room::Pipe(pipe, most) => {
+            let count = count.min(most).min(bytes.len());
+            if count == 0 {
+                return 0;
+            }
+            let (mut sender, from) = UnixStream::pair().expect("a pair of sockets");
+            sender.set_nonblocking(true).expect("can be set");
+            let bytes_now: Vec<u8> = bytes.iter().take(count).copied().collect();
+            let sent = sender.write(&bytes_now).expect("there is room");
+            let filled = pipe.fill(&from, sent).expect("can be spliced");
+            bytes.drain(..filled);
+            filled
+        }
+    }
+}
+
+/// Takes bytes that wait to be written, about so many.
+fn take((own, passing): (&[u8], Passing<'_>), count: usize) -> Vec<u8> {
+    match passing {
+        Passing::Memory(bytes) => own.iter().chain(bytes).take(count).copied().collect(),
+        Passing::Pipe(_) if !own.is_empty() => own.iter().take(count).copied().collect(),
+        Passing::Pipe(pipe) => {
+            let (to, mut receiver) = UnixStream::pair().expect("a pair of sockets");
+            to.set_nonblocking(true).expect("can be set");
+            let mut bytes = vec![0; pipe.drain(&to).expect("can be spliced")];
+            receiver.read_exact(&mut bytes).expect("all of it is there");
+            bytes
+        }
+    }
+}
+
+fn waiting((own, passing): (&[u8], Passing<'_>)) -> usize {
+    let passing = match passing {
+        Passing::Memory(bytes) => bytes.len(),
+        Passing::Pipe(pipe) => pipe.held(),
+    };
+    own.len() + passing
 }
 
 /// The frames of a byte stream, and what is left over.
