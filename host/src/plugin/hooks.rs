@@ -116,7 +116,7 @@ pub trait SessionHooks {
     /// See `pool-return` in the contract.
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Result<Disposition, Fault>;
     /// Ready once the instance has faulted, in this session's call or in another's; wakes the
-    /// task of `cx` when that happens.
+    /// task of the first `cx` when that happens, and so is to be asked by one task only.
     fn poll_fault(&mut self, cx: &mut Context<'_>) -> Poll<Fault>;
 }
 

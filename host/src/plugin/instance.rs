@@ -129,6 +129,8 @@ pub struct SessionHandle {
     /// None only while the constructor has not returned.
     resource: Option<ResourceAny>,
     seat: usize,
+    /// The instance knows whom to wake.
+    known: bool,
 }
 
 impl SessionHandle {
@@ -145,6 +147,7 @@ impl SessionHandle {
             instance,
             resource: None,
             seat,
+            known: false,
         };
         let resource = handle.enter(Hook::Construct, |live| {
             let output = &mut live.store.data_mut().output;
@@ -248,10 +251,9 @@ impl SessionHooks for SessionHandle {
         if let Some(fault) = &*self.instance.fault.borrow() {
             return Poll::Ready(fault.clone());
         }
-        let mut seats = self.instance.seats.borrow_mut();
-        match &mut seats.wakers[self.seat] {
-            Some(waker) => waker.clone_from(cx.waker()),
-            empty => *empty = Some(cx.waker().clone()),
+        // A task keeps its waker, and the table of all sessions is out of the cache by now.
+        if !std::mem::replace(&mut self.known, true) {
+            self.instance.seats.borrow_mut().wakers[self.seat] = Some(cx.waker().clone());
         }
         Poll::Pending
     }

@@ -155,8 +155,22 @@ impl Half {
         self.passing -= count;
     }
 
+    /// Puts what the plugin has returned at the end of the program; mostly it is all of it, and
+    /// keeps the memory that it came in.
+    pub(super) fn add_steps(&mut self, steps: Vec<Step>) {
+        if self.steps.is_empty() {
+            self.steps = steps.into();
+        } else {
+            self.steps.extend(steps);
+        }
+    }
+
     /// Puts steps in front of the program.
     pub(super) fn go_first(&mut self, steps: Vec<Step>) {
+        if self.steps.is_empty() {
+            self.steps = steps.into();
+            return;
+        }
         for step in steps.into_iter().rev() {
             self.steps.push_front(step);
         }

@@ -156,7 +156,7 @@ impl Engine {
             return Err(End::ShownLimit(self.limits.max_shown));
         }
         let changed = !steps.is_empty();
-        self.half_mut(side).steps.extend(steps);
+        self.half_mut(side).add_steps(steps);
         Ok(changed)
     }
 
@@ -197,7 +197,7 @@ impl Engine {
             Choice::Lease(request) => {
                 self.choosing = false;
                 self.choices += 1;
-                self.client.steps.extend(request.then);
+                self.client.add_steps(request.then);
                 self.ask(Arc::new(request.target))?;
             }
             Choice::Answer(steps) => {
@@ -208,7 +208,7 @@ impl Engine {
                         "choose-upstream answered with no steps".to_owned(),
                     ));
                 }
-                self.client.steps.extend(steps);
+                self.client.add_steps(steps);
             }
         }
         Ok(())
@@ -293,7 +293,7 @@ impl Engine {
         }
         let steps = hooks.on_eof(Side::Client).map_err(End::Fault)?;
         let changed = !steps.is_empty();
-        self.client.steps.extend(steps);
+        self.client.add_steps(steps);
         Ok(changed)
     }
 

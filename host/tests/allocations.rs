@@ -1,0 +1,203 @@
+//! What the hot path allocates: nothing for a message that passes unseen, and for what a plugin
+//! decides so much as is written down here. Whoever makes it less lowers the number.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use leaseway::config::{ModuleSource, PluginConfig, PluginLimits};
+use leaseway::contract::{
+    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Step, Target,
+};
+use leaseway::copy::{BufferPool, Passing, Room};
+use leaseway::plugin::{Fault, Plugin, Runtime, SessionHooks, WorkerPlugin};
+use leaseway::session::{Engine, EngineLimits, LeaseFacts};
+
+const REQUEST: &[u8] = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+const REPLY: &[u8] = b"$5\r\nvalue\r\n";
+const ROUNDS: u32 = 100;
+
+/// Allocations of one of many rounds, once the first few have filled what is kept for reuse.
+fn allocations_a_round(mut round: impl FnMut()) -> f64 {
+    for _ in 0..10 {
+        round();
+    }
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..ROUNDS {
+            round();
+        }
+    });
+    counted.count_total as f64 / f64::from(ROUNDS)
+}
+
+/// Hooks of a session without a plugin.
+struct Unplugged;
+
+impl SessionHooks for Unplugged {
+    fn has(&self) -> Hooks {
+        Hooks::empty()
+    }
+
+    fn choose_upstream(&mut self, _: &[u8]) -> Result<Choice, Fault> {
+        unreachable!("the hook is left out")
+    }
+
+    fn on_leased(&mut self, _: &Leased) -> Result<Vec<Step>, Fault> {
+        unreachable!("the hook is left out")
+    }
+
+    fn on_lease_failed(&mut self, _: &LeaseError) -> Result<Vec<Step>, Fault> {
+        unreachable!("the hook is left out")
+    }
+
+    fn on_data(&mut self, _: Side, _: &[u8]) -> Result<Vec<Step>, Fault> {
+        unreachable!("the hook is left out")
+    }
+
+    fn on_eof(&mut self, _: Side) -> Result<Vec<Step>, Fault> {
+        unreachable!("the hook is left out")
+    }
+
+    fn pool_return(&mut self, _: LeaseOutcome) -> Result<Disposition, Fault> {
+        unreachable!("the hook is left out")
+    }
+
+    fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
+        Poll::Pending
+    }
+}
+
+/// An engine with its hooks, moved as the driver moves it.
+struct Session<H> {
+    engine: Engine,
+    hooks: H,
+    buffers: BufferPool,
+}
+
+impl<H: SessionHooks> Session<H> {
+    fn new(hooks: H, target: Option<Arc<Target>>) -> Self {
+        let limits = EngineLimits {
+            max_shown: 64 << 10,
+            replay_limit: 64 << 10,
+        };
+        Self {
+            engine: Engine::new(hooks.has(), limits, target),
+            hooks,
+            buffers: BufferPool::new(),
+        }
+    }
+
+    /// Bytes of a side come, a lease is given back and got as the engine wants, and what is to be
+    /// written to the other side goes, all of it.
+    fn pass(&mut self, from: Side, bytes: &[u8]) {
+        let to = match from {
+            Side::Client => Side::Upstream,
+            Side::Upstream => Side::Client,
+        };
+        match self.engine.room(from, &self.buffers) {
+            Room::Memory(space) => space[..bytes.len()].copy_from_slice(bytes),
+            Room::Pipe(..) => panic!("a pipe for a small read"),
+        }
+        self.engine.filled(from, bytes.len());
+        self.engine.run(&mut self.hooks);
+        self.settle();
+        let mut written = 0;
+        while self.engine.has_output(to) {
+            let (own, Passing::Memory(passing)) = self.engine.output(to) else {
+                panic!("bytes in a pipe that nobody filled");
+            };
+            let count = own.len() + passing.len();
+            written += count;
+            self.engine.wrote(to, count);
+            self.engine.run(&mut self.hooks);
+        }
+        assert_eq!(written, bytes.len(), "{:?}", self.engine.end());
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        if let Some(giveback) = self.engine.take_giveback() {
+            assert_eq!(giveback.disposition, Disposition::Keep);
+            assert_eq!(giveback.unclean, None);
+        }
+        if self.engine.take_ask().is_some() {
+            let facts = LeaseFacts {
+                tag: b"",
+                fresh: false,
+                endpoint: "127.0.0.1:6379",
+            };
+            self.engine.leased(facts, &mut self.hooks);
+        }
+        self.engine.settle(&self.buffers);
+    }
+}
+
+#[test]
+fn a_message_without_a_plugin_allocates_nothing() {
+    let target = Target {
+        group: None,
+        endpoint: None,
+        identity: String::new(),
+        secret: Vec::new(),
+        affinity: None,
+    };
+    let mut session = Session::new(Unplugged, Some(Arc::new(target)));
+    session.engine.start(&mut session.hooks);
+    session.settle();
+    let allocations = allocations_a_round(|| {
+        session.pass(Side::Client, REQUEST);
+        session.pass(Side::Upstream, REPLY);
+    });
+    assert!(
+        allocations < 0.001,
+        "{allocations} for a request and its reply"
+    );
+}
+
+#[test]
+fn a_redis_request_with_a_lease_of_its_own_allocates_little() {
+    let redis = WorkerPlugin::new(load("redis"));
+    let mut session = Session::new(redis.open(&info()).unwrap(), None);
+    let allocations = allocations_a_round(|| {
+        session.pass(Side::Client, REQUEST);
+        session.pass(Side::Upstream, REPLY);
+    });
+    // Two lists of steps; a target with two strings, which is shared; one of wasmtime's own for
+    // each call.
+    assert!(
+        allocations < 7.5,
+        "{allocations} for a request and its reply"
+    );
+}
+
+/// The plugin of this name, as `cargo xtask plugins` has built it.
+fn load(name: &str) -> Arc<Plugin> {
+    let folder = match std::env::var_os("LEASEWAY_PLUGINS") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"),
+    };
+    let file = folder.join(format!("{name}.wasm"));
+    assert!(
+        file.exists(),
+        "{} is missing: run `cargo xtask plugins`, or set LEASEWAY_PLUGINS to a folder that has it",
+        file.display()
+    );
+    let config = PluginConfig {
+        name: name.to_owned(),
+        module: ModuleSource::File(file),
+        config: serde_json::json!({}),
+        limits: PluginLimits::default(),
+    };
+    Runtime::new(None).unwrap().load(&config).unwrap()
+}
+
+fn info() -> SessionInfo {
+    SessionInfo {
+        id: 1,
+        listener: "counted".to_owned(),
+        client_address: "127.0.0.1:40000".to_owned(),
+        local_address: "127.0.0.1:4000".to_owned(),
+    }
+}
