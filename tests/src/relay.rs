@@ -300,6 +300,27 @@ impl Relay {
     }
 }
 
+/// A panic of the relay's own ends a task and not the process, so nobody else might notice.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let log = self.log();
+        // Whatever is logged is an object a line; a plugin's own panics are inside of one.
+        let panics = log
+            .split_inclusive("\nthread '")
+            .skip(1)
+            .map(|text| text.lines().take(2).collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>();
+        if panics.is_empty() {
+            return;
+        }
+        if std::thread::panicking() {
+            eprintln!("the relay panicked, too: {panics:#?}");
+        } else {
+            panic!("the relay panicked: {panics:#?}");
+        }
+    }
+}
+
 /// Fills in the placeholders; returns the addresses that were made up for them.
 fn substitute(
     config: &str,

@@ -210,8 +210,9 @@ impl Engine {
             Owed::Nothing | Owed::Discard(_) => 0,
         };
         let kept = !matches!(&self.lease, LeaseState::Held(held) if !held.recording());
-        let in_bulk = half.hungry && unseen >= BUFFER_SIZE && half.input.is_empty();
-        if in_bulk && !kept && self.half(other(side)).output.is_empty() {
+        // What is to be skipped comes first, and nothing can be taken out of a pipe.
+        let in_bulk = half.hungry && unseen >= BUFFER_SIZE && half.skip == 0;
+        if in_bulk && !kept && half.input.is_empty() && self.half(other(side)).output.is_empty() {
             unseen
         } else {
             0

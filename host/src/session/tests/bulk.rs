@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::told::Told;
+use super::toy::target;
 use super::world::{Event, World};
 use crate::contract::{Disposition, Side, Step};
 
@@ -131,4 +132,43 @@ proptest! {
             prop_assert!(world.connections[index].is_clean());
         }
     }
+}
+
+/// The rest of a message whose connection is gone is swallowed, and not what follows it.
+#[test]
+fn what_is_to_be_skipped_does_not_go_through_a_pipe() {
+    let plugin = Told::default()
+        .passing()
+        .lease([Step::Forward(100_000)])
+        .failed([Step::Lease(target()), Step::Forward(50_000)]);
+    let mut world = World::new(2);
+    world.echoes_bytes = true;
+    let sent = body(0, 150_000);
+    world.add(Box::new(plugin), sent.clone());
+    for _ in 0..3 {
+        for event in [
+            Event::Send {
+                session: 0,
+                count: 16 << 10,
+            },
+            Event::Lease { session: 0 },
+            Event::Write {
+                session: 0,
+                count: ALL,
+            },
+        ] {
+            world.happen(&event);
+        }
+    }
+    world.connections[0].outbound.clear();
+    world.happen(&Event::Kill { connection: 0 });
+    world.happen(&Event::Read {
+        session: 0,
+        count: ALL,
+    });
+    for _ in 0..100 {
+        happen_in_turn(&mut world, 0, ALL);
+    }
+    assert_eq!(world.connections.len(), 2, "it went on over another");
+    assert!(world.sessions[0].received == sent[100_000..]);
 }
