@@ -126,6 +126,7 @@ impl Buffer {
     /// Drops the `count` oldest bytes; at most all of them. Those in a pipe go all at once.
     pub fn consume(&mut self, count: usize) {
         if count > 0 && self.piped().is_some() {
+            debug_assert!(count >= self.len(), "{count} bytes out of a pipe");
             self.pipe = None;
             return;
         }
