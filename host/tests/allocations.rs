@@ -3,17 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::task::{Context, Poll};
+mod built;
 
-use leaseway::config::{ModuleSource, PluginConfig, PluginLimits};
-use leaseway::contract::{
-    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Step, Target,
-};
+use std::sync::Arc;
+
+use leaseway::contract::{Disposition, Side, Target};
 use leaseway::copy::{BufferPool, Passing, Room};
-use leaseway::plugin::{Fault, Plugin, Runtime, SessionHooks, WorkerPlugin};
-use leaseway::session::{Engine, EngineLimits, LeaseFacts};
+use leaseway::plugin::{SessionHooks, WorkerPlugin};
+use leaseway::session::{Engine, EngineLimits, LeaseFacts, Unplugged};
+
+use built::{info, load};
 
 const REQUEST: &[u8] = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
 const REPLY: &[u8] = b"$5\r\nvalue\r\n";
@@ -30,43 +29,6 @@ fn allocations_a_round(mut round: impl FnMut()) -> f64 {
         }
     });
     counted.count_total as f64 / f64::from(ROUNDS)
-}
-
-/// Hooks of a session without a plugin.
-struct Unplugged;
-
-impl SessionHooks for Unplugged {
-    fn has(&self) -> Hooks {
-        Hooks::empty()
-    }
-
-    fn choose_upstream(&mut self, _: &[u8]) -> Result<Choice, Fault> {
-        unreachable!("the hook is left out")
-    }
-
-    fn on_leased(&mut self, _: &Leased) -> Result<Vec<Step>, Fault> {
-        unreachable!("the hook is left out")
-    }
-
-    fn on_lease_failed(&mut self, _: &LeaseError) -> Result<Vec<Step>, Fault> {
-        unreachable!("the hook is left out")
-    }
-
-    fn on_data(&mut self, _: Side, _: &[u8]) -> Result<Vec<Step>, Fault> {
-        unreachable!("the hook is left out")
-    }
-
-    fn on_eof(&mut self, _: Side) -> Result<Vec<Step>, Fault> {
-        unreachable!("the hook is left out")
-    }
-
-    fn pool_return(&mut self, _: LeaseOutcome) -> Result<Disposition, Fault> {
-        unreachable!("the hook is left out")
-    }
-
-    fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
-        Poll::Pending
-    }
 }
 
 /// An engine with its hooks, moved as the driver moves it.
@@ -170,34 +132,4 @@ fn a_redis_request_with_a_lease_of_its_own_allocates_little() {
         allocations < 7.5,
         "{allocations} for a request and its reply"
     );
-}
-
-/// The plugin of this name, as `cargo xtask plugins` has built it.
-fn load(name: &str) -> Arc<Plugin> {
-    let folder = match std::env::var_os("LEASEWAY_PLUGINS") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"),
-    };
-    let file = folder.join(format!("{name}.wasm"));
-    assert!(
-        file.exists(),
-        "{} is missing: run `cargo xtask plugins`, or set LEASEWAY_PLUGINS to a folder that has it",
-        file.display()
-    );
-    let config = PluginConfig {
-        name: name.to_owned(),
-        module: ModuleSource::File(file),
-        config: serde_json::json!({}),
-        limits: PluginLimits::default(),
-    };
-    Runtime::new(None).unwrap().load(&config).unwrap()
-}
-
-fn info() -> SessionInfo {
-    SessionInfo {
-        id: 1,
-        listener: "counted".to_owned(),
-        client_address: "127.0.0.1:40000".to_owned(),
-        local_address: "127.0.0.1:4000".to_owned(),
-    }
 }

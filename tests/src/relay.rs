@@ -265,10 +265,7 @@ impl Relay {
     /// It has ended, or this is not Linux.
     #[must_use]
     pub fn fd_count(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.pid());
-        std::fs::read_dir(&path)
-            .unwrap_or_else(|why| panic!("{path}: {why}"))
-            .count()
+        self.descriptors().count()
     }
 
     /// How many ends of pipes it has open: those in use, and a few that it keeps.
@@ -277,13 +274,16 @@ impl Relay {
     /// It has ended, or this is not Linux.
     #[must_use]
     pub fn pipe_count(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.pid());
-        let entries = std::fs::read_dir(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
         // One that is closed meanwhile leads nowhere.
-        entries
+        self.descriptors()
             .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
             .filter(|target| target.to_string_lossy().starts_with("pipe:"))
             .count()
+    }
+
+    fn descriptors(&self) -> std::fs::ReadDir {
+        let path = format!("/proc/{}/fd", self.pid());
+        std::fs::read_dir(&path).unwrap_or_else(|why| panic!("{path}: {why}"))
     }
 
     async fn get(&self, path: &str) -> String {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../../tests/built/mod.rs"]
+mod built;
 mod plugin_calls;
 mod pool;
 

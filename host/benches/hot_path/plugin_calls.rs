@@ -1,13 +1,13 @@
 //! Calls into plugins, beside the same call to native code that does nothing.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use criterion::Criterion;
-use leaseway::config::{ModuleSource, PluginConfig, PluginLimits};
-use leaseway::contract::{Choice, Disposition, SessionInfo, Side, Step};
-use leaseway::plugin::{Fault, Plugin, Runtime, SessionHooks, WorkerPlugin};
+use leaseway::contract::{Choice, Disposition, Side, Step};
+use leaseway::plugin::{Fault, SessionHooks, WorkerPlugin};
+
+use super::built::{info, load};
 
 /// A request of 64 bytes, as Redis clients send it.
 const REQUEST: &[u8] =
@@ -67,34 +67,4 @@ pub(super) fn bench(criterion: &mut Criterion) {
         });
     });
     group.finish();
-}
-
-/// The plugin of this name, as `cargo xtask plugins` has built it.
-fn load(name: &str) -> Arc<Plugin> {
-    let folder = match std::env::var_os("LEASEWAY_PLUGINS") {
-        Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"),
-    };
-    let file = folder.join(format!("{name}.wasm"));
-    assert!(
-        file.exists(),
-        "{} is missing: run `cargo xtask plugins`, or set LEASEWAY_PLUGINS to a folder that has it",
-        file.display()
-    );
-    let config = PluginConfig {
-        name: name.to_owned(),
-        module: ModuleSource::File(file),
-        config: serde_json::json!({}),
-        limits: PluginLimits::default(),
-    };
-    Runtime::new(None).unwrap().load(&config).unwrap()
-}
-
-fn info() -> SessionInfo {
-    SessionInfo {
-        id: 1,
-        listener: "bench".to_owned(),
-        client_address: "127.0.0.1:40000".to_owned(),
-        local_address: "127.0.0.1:4000".to_owned(),
-    }
 }

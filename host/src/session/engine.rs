@@ -1,18 +1,17 @@
 //! The relay engine: one session as a state machine that knows no sockets.
 //!
 //! The driver tells it what happened (bytes, ends, leases, limits) and then carries out what it
-//! wants: reads, writes, a lease, a release. Everything a plugin may ask for is decided here and in
-//! `pump` (who is shown what), `steps` (what each step does) and `ending`. Never waits, never
-//! fails: whatever goes wrong becomes the session's [`End`].
+//! wants: reads and writes (`passage`), a lease, a release. Everything a plugin may ask for is
+//! decided here and in `pump` (who is shown what), `steps` (what each step does) and `ending`. Never
+//! waits, never fails: whatever goes wrong becomes the session's [`End`].
 
 use std::sync::Arc;
 
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
-use super::pump::up_to;
 use crate::contract::{Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text};
-use crate::copy::{BUFFER_SIZE, BULK_SIZE, Buffer, BufferPool, PIPE_SIZE, Passing, Room};
+use crate::copy::{Buffer, BufferPool};
 use crate::plugin::SessionHooks;
 
 /// Leases in a row that moved no byte, after which the plugin is taken to run in circles.
@@ -176,70 +175,6 @@ impl Engine {
         }
         // Uncovered bytes gather also under a step, while a dead connection is being replaced.
         half.passing == 0 && half.uncovered() < self.limits.max_shown
-    }
-
-    /// Room for the next read of this side. Empty only where nothing is wanted.
-    pub fn room(&mut self, side: Side, pool: &BufferPool) -> Room<'_> {
-        let most = self.may_pipe(side);
-        let max_shown = self.limits.max_shown;
-        let half = self.half_mut(side);
-        if most > 0 && half.input.pipe(pool).is_some() {
-            // Asked once more, for a borrow that ends where there is no pipe.
-            return match half.input.pipe(pool) {
-                Some(pipe) => Room::Pipe(pipe, most),
-                None => Room::Memory(&mut []),
-            };
-        }
-        // More than may be shown only of what will not be.
-        let unseen = match half.owed {
-            Owed::Rest => BULK_SIZE,
-            Owed::Forward(left) if half.uncovered() == 0 => up_to(left, BULK_SIZE),
-            _ => 0,
-        };
-        let limit = half.kept + half.passing + unseen.max(max_shown).max(BUFFER_SIZE);
-        Room::Memory(half.input.space(pool, limit, half.hungry))
-    }
-
-    /// How many of this side's next bytes may go through a pipe: those that nobody will see, that
-    /// need not be kept, that come in bulk, and that nothing of ours waits in front of.
-    fn may_pipe(&self, side: Side) -> usize {
-        let half = self.half(side);
-        let unseen = match half.owed {
-            Owed::Rest => PIPE_SIZE,
-            Owed::Forward(left) => up_to(left, PIPE_SIZE),
-            Owed::Nothing | Owed::Discard(_) => 0,
-        };
-        let kept = !matches!(&self.lease, LeaseState::Held(held) if !held.recording());
-        // What is to be skipped comes first, and nothing can be taken out of a pipe.
-        let in_bulk = half.hungry && unseen >= BUFFER_SIZE && half.skip == 0;
-        if in_bulk && !kept && half.input.is_empty() && self.half(other(side)).output.is_empty() {
-            unseen
-        } else {
-            0
-        }
-    }
-
-    /// What is to be written to this side now, in order. Both empty: nothing.
-    pub fn output(&self, side: Side) -> (&[u8], Passing<'_>) {
-        if !self.may_write(side) {
-            return (&[], Passing::Memory(&[]));
-        }
-        let from = self.half(other(side));
-        let passing = match from.input.piped() {
-            Some(pipe) => Passing::Pipe(pipe),
-            None => Passing::Memory(from.passing_bytes()),
-        };
-        (self.half(side).output.pending(), passing)
-    }
-
-    /// Whether there is anything to write to this side.
-    pub fn has_output(&self, side: Side) -> bool {
-        self.may_write(side)
-            && (!self.half(side).output.is_empty() || self.half(other(side)).passing > 0)
-    }
-
-    fn may_write(&self, side: Side) -> bool {
-        side == Side::Client || matches!(&self.lease, LeaseState::Held(held) if !held.write_failed)
     }
 
     /// Whether the client has said all that it will say.

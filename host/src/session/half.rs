@@ -168,8 +168,7 @@ impl Half {
     /// Puts steps in front of the program.
     pub(super) fn go_first(&mut self, steps: Vec<Step>) {
         if self.steps.is_empty() {
-            self.steps = steps.into();
-            return;
+            return self.add_steps(steps);
         }
         for step in steps.into_iter().rev() {
             self.steps.push_front(step);

@@ -7,7 +7,7 @@ use crate::plugin::{Fault, SessionHooks};
 
 /// Has no hook, so that nothing here is ever called.
 #[derive(Debug)]
-pub(super) struct Unplugged;
+pub struct Unplugged;
 
 impl SessionHooks for Unplugged {
     fn has(&self) -> Hooks {

@@ -44,6 +44,32 @@ fn happen_in_turn(world: &mut World, session: usize, count: usize) {
     }
 }
 
+/// A client with a body of each length, before a server that sends every byte back.
+fn world(lens: &[usize]) -> World {
+    let mut world = World::new(2);
+    world.echoes_bytes = true;
+    for (session, &len) in lens.iter().enumerate() {
+        world.add(Box::new(carrier(len)), body(session, len));
+    }
+    world
+}
+
+/// Lets everything happen that still can.
+fn play_out(world: &mut World) {
+    for _ in 0..1_000 {
+        for session in 0..SESSIONS {
+            happen_in_turn(world, session, ALL);
+        }
+    }
+}
+
+/// What its client is to receive.
+fn expected(session: usize, len: usize) -> Vec<u8> {
+    let mut expected = body(session, len);
+    expected.extend(b"done");
+    expected
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let sizes = prop_oneof![1_usize..100, 10_000_usize..200_000, Just(ALL)];
     let both = (0..SESSIONS, sizes);
@@ -75,22 +101,13 @@ proptest! {
         lens in vec(100_000_usize..600_000, SESSIONS),
         events in vec(event(), 0..200),
     ) {
-        let mut world = World::new(2);
-        world.echoes_bytes = true;
-        for (session, &len) in lens.iter().enumerate() {
-            world.add(Box::new(carrier(len)), body(session, len));
-        }
+        let mut world = world(&lens);
         for event in &events {
             world.happen(event);
         }
-        for _ in 0..1_000 {
-            for session in 0..SESSIONS {
-                happen_in_turn(&mut world, session, ALL);
-            }
-        }
+        play_out(&mut world);
         for (session, &len) in lens.iter().enumerate() {
-            let mut expected = body(session, len);
-            expected.extend(b"done");
+            let expected = expected(session, len);
             prop_assert!(
                 world.sessions[session].received == expected,
                 "session {session}: {} of {} bytes",
@@ -106,25 +123,16 @@ proptest! {
         lens in vec(100_000_usize..600_000, SESSIONS),
         events in vec((event(), violence()), 0..200),
     ) {
-        let mut world = World::new(2);
-        world.echoes_bytes = true;
-        for (session, &len) in lens.iter().enumerate() {
-            world.add(Box::new(carrier(len)), body(session, len));
-        }
+        let mut world = world(&lens);
         for (event, violence) in &events {
             world.happen(event);
             if let Some(violence) = violence {
                 world.happen(violence);
             }
         }
-        for _ in 0..1_000 {
-            for session in 0..SESSIONS {
-                happen_in_turn(&mut world, session, ALL);
-            }
-        }
+        play_out(&mut world);
         for (session, &len) in lens.iter().enumerate() {
-            let mut expected = body(session, len);
-            expected.extend(b"done");
+            let expected = expected(session, len);
             let received = &world.sessions[session].received;
             prop_assert!(expected.starts_with(received), "session {session} got foreign bytes");
         }
