@@ -10,8 +10,8 @@ use crate::bindings::exports::leaseway::plugin::{conversations, plugin_meta, ses
 use crate::bindings::leaseway::plugin::connection::Connection as HostConnection;
 use crate::export::Exported;
 use crate::{
-    Choice, Connection, Disposition, IoError, LeaseError, LeaseOutcome, Leased, PluginInfo,
-    SessionInfo, Settings, Side, Step, Target, Transport, config,
+    Choice, Connection, Disposition, IoError, LeaseError, LeaseOutcome, Leased, MeasureReplies,
+    PluginInfo, SessionInfo, Settings, Side, Span, Step, Target, Transport, config,
 };
 
 thread_local! {
@@ -65,6 +65,7 @@ impl<P: Exported> plugin_meta::Guest for Component<P> {
 
 impl<P: Exported> session_hooks::Guest for Component<P> {
     type Session = Session<P>;
+    type Replies = Replies<P>;
 }
 
 /// One session. The contract's methods share it, the author's do not: no hook is ever called
@@ -98,6 +99,23 @@ impl<P: Exported> session_hooks::GuestSession for Session<P> {
 
     fn pool_return(&self, outcome: LeaseOutcome) -> Disposition {
         P::pool_return(&mut self.0.borrow_mut(), outcome)
+    }
+
+    fn on_request_failed(&self, why: LeaseError, replies: u32) -> Vec<u8> {
+        P::on_request_failed(&mut self.0.borrow_mut(), &why, replies)
+    }
+}
+
+/// The replies of one shared connection.
+pub struct Replies<P>(RefCell<Box<dyn MeasureReplies>>, PhantomData<P>);
+
+impl<P: Exported> session_hooks::GuestReplies for Replies<P> {
+    fn new() -> Self {
+        Self(RefCell::new(P::replies(&plugin::<P>())), PhantomData)
+    }
+
+    fn measure(&self, data: Vec<u8>) -> Result<Vec<Span>, String> {
+        self.0.borrow_mut().measure(&data)
     }
 }
 

@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 
 use crate::{
     Choice, ChooseUpstream, Connect, Connection, Disposition, Hooks, LeaseError, LeaseOutcome,
-    Leased, OnData, OnEof, OnLeaseFailed, OnLeased, Plugin, PoolReturn, Probe, Reset, Side, Steps,
-    Target,
+    Leased, MeasureReplies, OnData, OnEof, OnLeaseFailed, OnLeased, OnRequestFailed, Plugin,
+    PoolReturn, Probe, Replies, Reset, Side, Steps, Target,
 };
 
 /// A plugin that [`crate::export!`] has looked at: each hook, or a trap in its place. Not to be
@@ -31,6 +31,8 @@ pub trait Exported: Plugin {
     fn connect(plugin: &Self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String>;
     fn reset(plugin: &Self, c: &mut Connection<'_>, target: &Target) -> Result<(), String>;
     fn probe(plugin: &Self, c: &mut Connection<'_>, idle_ms: u64) -> Result<(), String>;
+    fn replies(plugin: &Self) -> Box<dyn MeasureReplies>;
+    fn on_request_failed(session: &mut Self::Session, why: &LeaseError, replies: u32) -> Vec<u8>;
 
     /// The plugin's short name.
     fn name() -> &'static str {
@@ -59,6 +61,8 @@ pub trait Fallback<T: ?Sized> {
     const CONNECT: Option<Hooks> = None;
     const RESET: Option<Hooks> = None;
     const PROBE: Option<Hooks> = None;
+    const REPLIES: Option<Hooks> = None;
+    const ON_REQUEST_FAILED: Option<Hooks> = None;
 
     fn choose_upstream(_: &mut T, _: &[u8]) -> Choice {
         left_out("choose-upstream")
@@ -87,6 +91,12 @@ pub trait Fallback<T: ?Sized> {
     fn probe(_: &T, _: &mut Connection<'_>, _: u64) -> Result<(), String> {
         left_out("probe")
     }
+    fn replies(_: &T) -> Box<dyn MeasureReplies> {
+        left_out("replies")
+    }
+    fn on_request_failed(_: &mut T, _: &LeaseError, _: u32) -> Vec<u8> {
+        left_out("on-request-failed")
+    }
 }
 
 impl<T: ?Sized> Fallback<T> for Has<T> {}
@@ -98,7 +108,7 @@ fn left_out(hook: &str) -> ! {
 }
 
 /// The hooks that there are, as the contract's set.
-pub fn union(hooks: [Option<Hooks>; 9]) -> Hooks {
+pub fn union(hooks: [Option<Hooks>; 11]) -> Hooks {
     hooks
         .into_iter()
         .flatten()
@@ -137,6 +147,8 @@ hook!(PoolReturn, POOL_RETURN, pool_return, &mut T, (outcome: LeaseOutcome), Dis
 hook!(Connect, CONNECT, connect, &T, (c: &mut Connection<'_>, target: &Target), Result<Vec<u8>, String>);
 hook!(Reset, RESET, reset, &T, (c: &mut Connection<'_>, target: &Target), Result<(), String>);
 hook!(Probe, PROBE, probe, &T, (c: &mut Connection<'_>, idle_ms: u64), Result<(), String>);
+hook!(Replies, REPLIES, replies, &T, (), Box<dyn MeasureReplies>);
+hook!(OnRequestFailed, ON_REQUEST_FAILED, on_request_failed, &mut T, (why: &LeaseError, replies: u32), Vec<u8>);
 
 /// Make this type the plugin of the module. Once in a crate, at its top level.
 ///
@@ -263,6 +275,16 @@ macro_rules! export {
                     OfSession::PROBE,
                     "`Probe` is a hook of the plugin: implement it for the type in `export!`",
                 );
+                refuse_misplaced(
+                    OfPlugin::REPLIES,
+                    OfSession::REPLIES,
+                    "`Replies` is a hook of the plugin: implement it for the type in `export!`",
+                );
+                refuse_misplaced(
+                    OfSession::ON_REQUEST_FAILED,
+                    OfPlugin::ON_REQUEST_FAILED,
+                    "`OnRequestFailed` is a hook of the session: implement it for `Plugin::Session`",
+                );
             };
 
             impl Exported for $plugin {
@@ -280,6 +302,8 @@ macro_rules! export {
                         OfPlugin::CONNECT,
                         OfPlugin::RESET,
                         OfPlugin::PROBE,
+                        OfPlugin::REPLIES,
+                        OfSession::ON_REQUEST_FAILED,
                     ])
                 }
                 fn choose_upstream(session: &mut Session, client_bytes: &[u8]) -> $crate::Choice {
@@ -330,6 +354,16 @@ macro_rules! export {
                     idle_ms: u64,
                 ) -> ::core::result::Result<(), ::std::string::String> {
                     OfPlugin::probe(plugin, c, idle_ms)
+                }
+                fn replies(plugin: &Self) -> ::std::boxed::Box<dyn $crate::MeasureReplies> {
+                    OfPlugin::replies(plugin)
+                }
+                fn on_request_failed(
+                    session: &mut Session,
+                    why: &$crate::LeaseError,
+                    replies: u32,
+                ) -> ::std::vec::Vec<u8> {
+                    OfSession::on_request_failed(session, why, replies)
                 }
             }
 

@@ -6,8 +6,8 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Choice, Connection, Disposition, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Steps,
-    Target,
+    Choice, Connection, Disposition, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Span,
+    Steps, Target,
 };
 
 /// A plugin, configured.
@@ -102,6 +102,38 @@ pub trait PoolReturn {
     /// half-close that was passed on), or there is no [`EndReason`](crate::EndReason) for how the
     /// session ended.
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Disposition;
+}
+
+/// Say sorry for a request on a shared connection. On the session type. Without it the session
+/// ends.
+pub trait OnRequestFailed {
+    /// It gets no reply any more, where `replies` were still to come: there was no connection, or it
+    /// broke, and the request could not be sent again. Returns what the client is told instead,
+    /// which takes its turn among the other replies; if that is nothing, the session ends. Not
+    /// called where a reply has come in part: then the session ends.
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8>;
+}
+
+/// **Share connections.** On the plugin type. Without it [`Choice::Share`] is an error.
+pub trait Replies {
+    /// What measures the replies of one connection, whose next byte begins one.
+    fn replies(&self) -> Box<dyn MeasureReplies>;
+}
+
+/// Measures the replies of one shared connection, whoever they are for. Kept for as long as the
+/// connection, and used for another one after it only if every reply has ended.
+pub trait MeasureReplies {
+    /// Says where replies end, given the bytes that no span has covered, as they have come. What
+    /// the returned spans leave uncovered is shown again: at once if they have covered anything,
+    /// and otherwise with more, up to 64 KiB. A part that can be told to belong to the reply under
+    /// way need not be kept until the whole can: it passes on. The last span may reach past what
+    /// was shown.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no reply, or one that nobody can have asked for. Closes the connection and
+    /// fails everything on it; the text is for the log.
+    fn measure(&mut self, data: &[u8]) -> Result<Vec<Span>, String>;
 }
 
 /// Shake hands on a fresh connection. On the plugin type.

@@ -17,6 +17,8 @@
 //! | [`OnData`] | the session | what becomes of these bytes? |
 //! | [`OnEof`] | the session | what if one side sends no more? |
 //! | [`PoolReturn`] | the session | may the connection go back to the pool? |
+//! | [`OnRequestFailed`] | the session | and how, for a request on a shared connection? |
+//! | [`Replies`] | the plugin | where do replies end, so that sessions can share connections? |
 //! | [`Connect`] | the plugin | how does one shake hands on a fresh connection? |
 //! | [`Reset`] | the plugin | how is a used connection made as good as new? |
 //! | [`Probe`] | the plugin | is this idle connection alive? |
@@ -101,13 +103,13 @@ mod words;
 
 pub use bindings::leaseway::plugin::types::{
     Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,
-    PluginInfo, SessionInfo, Settings, Side, Step,
+    PluginInfo, Request, SessionInfo, Settings, Share, Side, Span, Step,
 };
 pub use config::NoConfig;
 pub use connection::{Connection, IoError, Transport};
 pub use hooks::{
-    ChooseUpstream, Connect, OnData, OnEof, OnLeaseFailed, OnLeased, Plugin, PoolReturn, Probe,
-    Reset,
+    ChooseUpstream, Connect, MeasureReplies, OnData, OnEof, OnLeaseFailed, OnLeased,
+    OnRequestFailed, Plugin, PoolReturn, Probe, Replies, Reset,
 };
 pub use steps::Steps;
 pub use target::Target;

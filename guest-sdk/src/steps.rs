@@ -3,7 +3,7 @@
 //! A hook builds its answer here. Nothing is interpreted: the host does that, and in tests
 //! `testing::ScriptedSession`.
 
-use crate::{Choice, Disposition, LeaseRequest, Side, Step, Target};
+use crate::{Choice, Disposition, LeaseRequest, Request, Share, Side, Step, Target};
 
 /// A list of steps, written in the order in which they are carried out.
 ///
@@ -168,16 +168,23 @@ impl Choice {
     }
 
     /// Carry these out once the lease is there, behind what `on-leased` returns. On an
-    /// [`answer`](Self::answer) they are added at its end. [`Choice::NeedMore`] stays as it is:
-    /// it has no steps to add to.
+    /// [`answer`](Self::answer) they are added at its end. [`Choice::NeedMore`] and
+    /// [`Choice::Share`] stay as they are: they have no steps to add to.
     #[must_use]
     pub fn then(mut self, steps: impl Into<Vec<Step>>) -> Self {
         match &mut self {
-            Self::NeedMore => {}
+            Self::NeedMore | Self::Share(_) => {}
             Self::Lease(request) => request.then.extend(steps.into()),
             Self::Answer(answer) => answer.extend(steps.into()),
         }
         self
+    }
+
+    /// Send these requests, which the client's bytes begin with, on a shared connection. Without a
+    /// target it is the same as for the last share of this session, which costs less.
+    #[must_use]
+    pub fn share(target: Option<Target>, requests: Vec<Request>) -> Self {
+        Self::Share(Share { target, requests })
     }
 
     /// No connection needed. Must not be empty.

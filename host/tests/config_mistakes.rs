@@ -59,7 +59,7 @@ const MISTAKES: &[(Edit, &str)] = &[
     // Unknown keys and names
     (Add("pool = { max-conections = 5 }"), r#"c.toml:11:10: unknown key "max-conections" in [upstreams.cache.pool]; did you mean "max-connections"?"#),
     (Add("pool = { max_connections = 5 }"), r#"c.toml:11:10: unknown key "max_connections" in [upstreams.cache.pool]; did you mean "max-connections"?"#),
-    (Add(r#"pool = { colour = "red" }"#), r#"c.toml:11:10: unknown key "colour" in [upstreams.cache.pool]; valid keys are "max-connections", "max-idle", "min-idle", "idle-timeout", "max-lifetime", "wait-timeout", "max-waiting""#),
+    (Add(r#"pool = { colour = "red" }"#), r#"c.toml:11:10: unknown key "colour" in [upstreams.cache.pool]; valid keys are "max-connections", "max-idle", "min-idle", "idle-timeout", "max-lifetime", "wait-timeout", "max-waiting", "max-in-flight""#),
     (Add(r#"balence = "hash""#), r#"c.toml:11:1: unknown key "balence" in [upstreams.cache]; did you mean "balance"?"#),
     (Add("[listener.other]"), r#"c.toml:11:2: unknown section "listener"; did you mean "listeners"?"#),
     (Add(r#"[metrics]

@@ -83,6 +83,7 @@ idle-timeout = "1d"
 max-lifetime = "2d"
 wait-timeout = "1ms"
 max-waiting = 0
+max-in-flight = 300
 [upstreams.far.probe]
 interval = "1m"
 timeout = "1m"
@@ -100,6 +101,7 @@ idle-timeout = "2s"
 session-timeout = "3s"
 half-close-timeout = "4s"
 stall-timeout = "5s"
+slow-reader-timeout = "3s"
 replay-limit = "0B"
 [listeners.other]
 bind = "127.0.0.1:6380"
@@ -206,6 +208,7 @@ fn what_is_left_out_has_its_documented_default() {
             max_lifetime: Duration::from_secs(3600),
             wait_timeout: Duration::from_secs(5),
             max_waiting: 100_000,
+            max_in_flight: 1024,
         }
     );
     let [listener] = config.listeners.as_slice() else {
@@ -224,6 +227,7 @@ fn what_is_left_out_has_its_documented_default() {
             session_timeout: None,
             half_close_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            slow_reader_timeout: Duration::from_secs(1),
             replay_limit: 65_536,
         }
     );
@@ -292,6 +296,7 @@ fn every_key_arrives_where_it_belongs() {
                 max_lifetime: Duration::from_secs(2 * 86_400),
                 wait_timeout: Duration::from_millis(1),
                 max_waiting: 0,
+                max_in_flight: 300,
             },
             probe: Some(ProbeConfig {
                 interval: Duration::from_secs(60),
@@ -315,6 +320,7 @@ fn every_key_arrives_where_it_belongs() {
             session_timeout: Some(Duration::from_secs(3)),
             half_close_timeout: Duration::from_secs(4),
             stall_timeout: Duration::from_secs(5),
+            slow_reader_timeout: Duration::from_secs(3),
             replay_limit: 0,
         }
     );

@@ -58,6 +58,13 @@ impl<P: Exported> Hooked for Hooks<'_, P> {
         let choice = P::choose_upstream(self.session, client_bytes);
         match &choice {
             Choice::NeedMore => {}
+            Choice::Share(share) => {
+                let count = share.requests.len();
+                assert!(
+                    (1..=MAX_STEPS).contains(&count),
+                    "`choose-upstream` shared {count} requests, 1 to {MAX_STEPS} are allowed"
+                );
+            }
             Choice::Lease(LeaseRequest { then: steps, .. }) | Choice::Answer(steps) => {
                 self.check("choose-upstream", steps);
             }

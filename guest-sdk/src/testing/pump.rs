@@ -157,6 +157,9 @@ impl Relay {
                     return Err(SessionEnd::MaxShown(self.max_shown));
                 }
             }
+            Choice::Share(_) => panic!(
+                "a scripted session has no shared connections: call `choose_upstream` by itself"
+            ),
             Choice::Lease(request) => {
                 self.client.program.extend(request.then);
                 self.ask(request.target);

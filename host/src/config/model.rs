@@ -193,6 +193,8 @@ pub struct PoolConfig {
     pub wait_timeout: Duration,
     /// `max-waiting`: sessions that may wait for one endpoint, on each worker. Default 100000.
     pub max_waiting: u32,
+    /// `max-in-flight`: requests under way on one shared connection. Default 1024.
+    pub max_in_flight: u32,
 }
 
 impl Default for PoolConfig {
@@ -205,6 +207,7 @@ impl Default for PoolConfig {
             max_lifetime: Duration::from_secs(3600),
             wait_timeout: Duration::from_secs(5),
             max_waiting: 100_000,
+            max_in_flight: 1024,
         }
     }
 }
@@ -261,6 +264,9 @@ pub struct ListenerConfig {
     pub half_close_timeout: Duration,
     /// `stall-timeout`: without a byte in the middle of a request or a reply. Default 1m.
     pub stall_timeout: Duration,
+    /// `slow-reader-timeout`: how long others on a shared connection wait for a client that does
+    /// not read its replies. Default 1s.
+    pub slow_reader_timeout: Duration,
     /// `replay-limit`: bytes kept per lease of a reused connection, to be sent again on a fresh
     /// one. More cannot be replayed. Default 64KiB.
     pub replay_limit: usize,
@@ -280,6 +286,7 @@ impl Default for ListenerConfig {
             session_timeout: None,
             half_close_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
+            slow_reader_timeout: Duration::from_secs(1),
             replay_limit: 64 << 10,
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::contract::Disposition;
 use crate::pool::{Connection, Pools};
-use crate::upstream::Endpoint;
+use crate::upstream::{Endpoint, Group, Health};
 
 /// A connection on loan. While it lives nobody else can reach the connection; dropped without a
 /// disposition, it closes it.
@@ -76,6 +76,22 @@ impl Lease {
     /// Whether it was there before this lease.
     pub fn reused(&self) -> bool {
         !self.fresh
+    }
+
+    /// Whether anybody waits in line for a connection of its endpoint.
+    pub fn is_wanted(&self) -> bool {
+        self.ending.endpoint.longest_waiting(None).is_some()
+    }
+
+    /// Whether the pool would not take it back: it is past its lifetime, or its endpoint has gone, or
+    /// has been ejected while there are others.
+    pub fn is_past_use(&self, group: &Group) -> bool {
+        let past = match self.ending.endpoint.health() {
+            Health::Up => false,
+            Health::Ejected => !group.all_ejected(),
+            Health::Gone => true,
+        };
+        past || self.connection.expires <= Instant::now()
     }
 
     /// Takes note of bytes written.

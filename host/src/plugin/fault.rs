@@ -110,6 +110,17 @@ pub(super) fn check_choice(choice: &Choice) -> Result<(), wasmtime::Error> {
             check_asked(&request.target)?;
             check_steps(&request.then)
         }
+        Choice::Share(share) => {
+            if let Some(target) = &share.target {
+                check_asked(target)?;
+            }
+            let count = share.requests.len();
+            if count == 0 || count > MAX_STEPS {
+                let what = format!("shared {count} requests, 1 to {MAX_STEPS} are allowed");
+                return Err(Forbidden(what).into());
+            }
+            Ok(())
+        }
         Choice::Answer(steps) => check_steps(steps),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::limits::SETUP_TIME;
 use crate::config::values::{show_duration, show_size};
 use crate::contract::{
-    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Step,
+    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Span, Step,
 };
 
 /// A plugin did what it must not. Ends every session of the instance that did it.
@@ -115,9 +115,17 @@ pub trait SessionHooks {
     fn on_eof(&mut self, origin: Side) -> Result<Vec<Step>, Fault>;
     /// See `pool-return` in the contract.
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Result<Disposition, Fault>;
+    /// See `on-request-failed` in the contract.
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Result<Vec<u8>, Fault>;
     /// Ready once the instance has faulted, in this session's call or in another's; wakes the
     /// task of the first `cx` when that happens, and so is to be asked by one task only.
     fn poll_fault(&mut self, cx: &mut Context<'_>) -> Poll<Fault>;
+}
+
+/// The resource `replies` of a plugin, for one shared connection.
+pub trait MeasureReplies {
+    /// See `measure` in the contract. The inner error is the plugin's own.
+    fn measure(&mut self, data: &[u8]) -> Result<Result<Vec<Span>, String>, Fault>;
 }
 
 /// The name of a reason, for logs and metrics.

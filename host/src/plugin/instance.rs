@@ -15,7 +15,7 @@ use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
 use super::fault::{check_choice, check_steps, explain};
-use super::hooks::{Fault, SessionHooks, TimeLimit};
+use super::hooks::{Fault, MeasureReplies, SessionHooks, TimeLimit};
 use super::limits::CallTime;
 use super::load::Plugin;
 use super::metrics::Hook;
@@ -26,7 +26,7 @@ use super::worker::Worker;
 use crate::contract::session_hooks::GuestSession;
 use crate::contract::session_side::SessionInstance;
 use crate::contract::{
-    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Step,
+    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Span, Step,
 };
 
 /// An instance that serves sessions.
@@ -102,6 +102,37 @@ impl Instance {
         self.sessions.get()
     }
 
+    /// One call into the guest: counted, limited, and if it faults, the end of the instance.
+    fn enter<R>(
+        self: &Rc<Self>,
+        worker: &Worker,
+        speaker: Speaker,
+        hook: Hook,
+        call: impl FnOnce(&mut Live) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        let Ok(mut slot) = self.live.try_borrow_mut() else {
+            return Err(self.ended(hook));
+        };
+        let Some(live) = slot.as_mut() else {
+            return Err(self.ended(hook));
+        };
+        begin(&mut live.store, speaker);
+        let started = worker.shard.call(hook).then(Instant::now);
+        let answer = call(live);
+        if let Some(started) = started {
+            worker.shard.time(started.elapsed());
+        }
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                let fault = explain(hook.name(), &error, live.store.data_mut());
+                drop(slot);
+                worker.failed(self, &fault);
+                Err(fault)
+            }
+        }
+    }
+
     /// Frees the instance and tells its sessions; returns how many there were.
     pub(super) fn end(&self, fault: &Fault) -> usize {
         *self.fault.borrow_mut() = Some(fault.clone());
@@ -159,33 +190,13 @@ impl SessionHandle {
         Ok(handle)
     }
 
-    /// One call into the guest: counted, limited, and if it faults, the end of the instance.
     fn enter<R>(
         &self,
         hook: Hook,
         call: impl FnOnce(&mut Live) -> wasmtime::Result<R>,
     ) -> Result<R, Fault> {
-        let Ok(mut slot) = self.instance.live.try_borrow_mut() else {
-            return Err(self.instance.ended(hook));
-        };
-        let Some(live) = slot.as_mut() else {
-            return Err(self.instance.ended(hook));
-        };
-        begin(&mut live.store, Speaker::Session(self.seat));
-        let started = self.worker.shard.call(hook).then(Instant::now);
-        let answer = call(live);
-        if let Some(started) = started {
-            self.worker.shard.time(started.elapsed());
-        }
-        match answer {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                let fault = explain(hook.name(), &error, live.store.data_mut());
-                drop(slot);
-                self.worker.failed(&self.instance, &fault);
-                Err(fault)
-            }
-        }
+        let speaker = Speaker::Session(self.seat);
+        self.instance.enter(&self.worker, speaker, hook, call)
     }
 
     /// [`SessionHandle::enter`] for a method of the session.
@@ -247,6 +258,12 @@ impl SessionHooks for SessionHandle {
         })
     }
 
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Result<Vec<u8>, Fault> {
+        self.method(Hook::OnRequestFailed, |session, store, this| {
+            session.call_on_request_failed(store, this, why, replies)
+        })
+    }
+
     fn poll_fault(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         if let Some(fault) = &*self.instance.fault.borrow() {
             return Poll::Ready(fault.clone());
@@ -269,6 +286,64 @@ impl Drop for SessionHandle {
         self.instance.seats.borrow_mut().leave(self.seat);
         self.instance.sessions.set(self.instance.sessions() - 1);
         self.worker.shard.sessions.fetch_sub(1, Relaxed);
+        self.worker.left(&self.instance);
+    }
+}
+
+/// What measures the replies of one shared connection. Dropping it drops the guest's side of it.
+pub struct RepliesHandle {
+    worker: Rc<Worker>,
+    instance: Rc<Instance>,
+    /// None only while the constructor has not returned.
+    resource: Option<ResourceAny>,
+}
+
+impl RepliesHandle {
+    pub(super) fn open(worker: &Rc<Worker>, instance: Rc<Instance>) -> Result<Self, Fault> {
+        // It takes the place of a session, so that the instance stays.
+        instance.sessions.set(instance.sessions() + 1);
+        let mut handle = Self {
+            worker: Rc::clone(worker),
+            instance,
+            resource: None,
+        };
+        let resource = handle.enter(Hook::Construct, |live| {
+            let replies = live.exports.leaseway_plugin_session_hooks().replies();
+            replies.call_constructor(&mut live.store)
+        })?;
+        handle.resource = Some(resource);
+        Ok(handle)
+    }
+
+    fn enter<R>(
+        &self,
+        hook: Hook,
+        call: impl FnOnce(&mut Live) -> wasmtime::Result<R>,
+    ) -> Result<R, Fault> {
+        self.instance
+            .enter(&self.worker, Speaker::Plugin, hook, call)
+    }
+}
+
+impl MeasureReplies for RepliesHandle {
+    fn measure(&mut self, data: &[u8]) -> Result<Result<Vec<Span>, String>, Fault> {
+        let Some(resource) = self.resource else {
+            return Err(self.instance.ended(Hook::Measure));
+        };
+        self.enter(Hook::Measure, |live| {
+            let replies = live.exports.leaseway_plugin_session_hooks().replies();
+            replies.call_measure(&mut live.store, resource, data)
+        })
+    }
+}
+
+impl Drop for RepliesHandle {
+    fn drop(&mut self) {
+        if let Some(resource) = self.resource.take() {
+            // As for a session.
+            let _ = self.enter(Hook::Drop, |live| resource.resource_drop(&mut live.store));
+        }
+        self.instance.sessions.set(self.instance.sessions() - 1);
         self.worker.left(&self.instance);
     }
 }

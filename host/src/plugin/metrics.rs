@@ -28,6 +28,8 @@ pub(super) enum Hook {
     OnData,
     OnEof,
     PoolReturn,
+    OnRequestFailed,
+    Measure,
     Drop,
     Connect,
     Reset,
@@ -35,7 +37,7 @@ pub(super) enum Hook {
 }
 
 /// All of [`Hook`], in the order of their discriminants.
-const HOOKS: [Hook; 14] = [
+const HOOKS: [Hook; 16] = [
     Hook::Instantiate,
     Hook::Describe,
     Hook::Configure,
@@ -46,6 +48,8 @@ const HOOKS: [Hook; 14] = [
     Hook::OnData,
     Hook::OnEof,
     Hook::PoolReturn,
+    Hook::OnRequestFailed,
+    Hook::Measure,
     Hook::Drop,
     Hook::Connect,
     Hook::Reset,
@@ -70,6 +74,8 @@ impl Hook {
             Self::OnData => "on-data",
             Self::OnEof => "on-eof",
             Self::PoolReturn => "pool-return",
+            Self::OnRequestFailed => "on-request-failed",
+            Self::Measure => "measure",
             Self::Drop => "drop",
             Self::Connect => "connect",
             Self::Reset => "reset",

@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::conversation::Conversations;
-use super::hooks::Fault;
-use super::instance::{Instance, SessionHandle};
+use super::hooks::{Fault, MeasureReplies};
+use super::instance::{Instance, RepliesHandle, SessionHandle};
 use super::load::Plugin;
 use super::metrics::{Hook, Shard};
 use super::plugin_log::PluginLog;
@@ -76,6 +76,16 @@ impl WorkerPlugin {
             None => worker.fresh()?,
         };
         SessionHandle::open(worker, instance, info)
+    }
+
+    /// Begins to measure the replies of a connection, on an instance as for a session.
+    pub fn measure(&self) -> Result<Box<dyn MeasureReplies>, Fault> {
+        let worker = &self.worker;
+        let instance = match worker.with_room() {
+            Some(instance) => instance,
+            None => worker.fresh()?,
+        };
+        Ok(Box::new(RepliesHandle::open(worker, instance)?))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::complaints::Complaints;
 use super::counters::ListenerCounters;
 use super::registry::Registry;
+use super::shared::Crowds;
 use crate::config::ListenerConfig;
 use crate::copy::BufferPool;
 use crate::plugin::WorkerPlugin;
@@ -32,6 +33,8 @@ pub struct ListenerContext {
     pub registry: Rc<Registry>,
     /// The listener's counters.
     pub counters: ListenerCounters,
+    /// The worker's shared connections.
+    pub crowds: Rc<Crowds>,
     /// What the log has been told of this listener's sessions.
     pub complaints: Complaints,
 }

@@ -35,6 +35,7 @@ pub struct SessionCounters {
     bytes: Family<ListenerDirection, Counter>,
     replays: Family<Listener, Counter>,
     unclean: Family<ListenerReason, Counter>,
+    shared_requests: Family<Listener, Counter>,
 }
 
 impl SessionCounters {
@@ -47,6 +48,7 @@ impl SessionCounters {
             bytes,
             replays,
             unclean,
+            shared_requests,
         } = self.clone();
         registry.register("leaseway_sessions", "Clients accepted", accepted);
         registry.register("leaseway_sessions_open", "Clients connected now", open);
@@ -61,6 +63,11 @@ impl SessionCounters {
             "leaseway_unclean_returns",
             "Connections that the plugin would have kept and the host closed, by reason",
             unclean,
+        );
+        registry.register(
+            "leaseway_shared_requests",
+            "Requests that went to shared connections",
+            shared_requests,
         );
     }
 
@@ -82,6 +89,7 @@ impl SessionCounters {
             from_upstream: self.bytes.get_or_create_owned(&direction("upstream")),
             replays: self.replays.get_or_create_owned(&label),
             unclean: self.unclean.clone(),
+            shared_requests: self.shared_requests.get_or_create_owned(&label),
         }
     }
 }
@@ -98,6 +106,7 @@ pub struct ListenerCounters {
     pub(super) from_upstream: Counter,
     pub(super) replays: Counter,
     unclean: Family<ListenerReason, Counter>,
+    pub(super) shared_requests: Counter,
 }
 
 impl ListenerCounters {

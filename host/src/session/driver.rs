@@ -20,6 +20,7 @@ use super::context::ListenerContext;
 use super::end::End;
 use super::engine::{Engine, EngineLimits, LeaseFacts};
 use super::registry::{Phase, Ticket};
+use super::shared::{Crowd, Mail, Member};
 use super::stream::{Quiet, local_address, read, write};
 use super::unplugged::Unplugged;
 use crate::contract::{
@@ -28,6 +29,12 @@ use crate::contract::{
 use crate::copy::{Room, is_unsupported};
 use crate::lease::{Lease, Leasing, borrow};
 use crate::plugin::{Fault, SessionHooks};
+
+/// A session's part in the shared connections for one target.
+struct Sharer {
+    crowd: Rc<Crowd>,
+    member: Member,
+}
 
 type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
 
@@ -40,10 +47,14 @@ pub struct SessionTask {
     hooks: Box<dyn SessionHooks>,
     lease: Option<Lease>,
     leasing: Option<LeaseFuture>,
+    /// Its part in shared connections, once it has one.
+    sharing: Option<Box<Sharer>>,
     context: Rc<ListenerContext>,
     ticket: Ticket,
     clock: Clock,
     leases: u64,
+    /// Requests that went to shared connections.
+    shared: u64,
     from_client: u64,
     from_upstream: u64,
     quiet: Quiet,
@@ -96,10 +107,12 @@ impl SessionTask {
             hooks,
             lease: None,
             leasing: None,
+            sharing: None,
             ticket: context.registry.enter(),
             clock: Clock::new(&context.config),
             context,
             leases: 0,
+            shared: 0,
             from_client: 0,
             from_upstream: 0,
             quiet: Quiet::default(),
@@ -185,6 +198,59 @@ impl SessionTask {
             moved = true;
         }
         moved
+    }
+
+    /// Takes replies from shared connections and hands them requests. True if anything changed.
+    fn share(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if self.engine.end().is_some() {
+            self.sharing = None;
+            return false;
+        }
+        let hooks = self.hooks.as_mut();
+        if let Some(sharer) = &mut self.sharing {
+            if sharer.member.is_too_slow() {
+                self.engine.expire("slow-reader-timeout", hooks);
+            }
+            if self.engine.takes_replies()
+                && let Some(mail) = sharer.member.take_mail()
+            {
+                moved = true;
+                self.from_upstream += mail.bytes.len() as u64;
+                let Mail {
+                    mut bytes,
+                    finished,
+                    failures,
+                } = mail;
+                let mut gone = 0;
+                for (at, failure) in failures {
+                    let rest = bytes.split_off(at - gone);
+                    gone = at;
+                    self.engine
+                        .replied(std::mem::replace(&mut bytes, rest), 0, hooks);
+                    self.engine.request_failed(failure, hooks);
+                }
+                self.engine.replied(bytes, finished, hooks);
+            }
+        }
+        let Some((target, requests, bytes)) = self.engine.requests() else {
+            return moved;
+        };
+        let sharer = match &mut self.sharing {
+            Some(sharer) if sharer.crowd.is_for(target) => sharer,
+            _ => self.sharing.insert(Box::new(Sharer {
+                crowd: Crowd::of(&self.context, target),
+                member: Member::new(cx),
+            })),
+        };
+        let count = sharer.crowd.add(&mut sharer.member, bytes, requests);
+        if count == 0 {
+            return moved;
+        }
+        self.shared += count as u64;
+        self.context.counters.shared_requests.inc_by(count as u64);
+        self.engine.requests_taken(count, hooks);
+        true
     }
 
     fn take_lease(&mut self, result: Result<Lease, LeaseError>) {
@@ -412,6 +478,7 @@ impl SessionTask {
             plugin,
             peer = %self.peer,
             leases = self.leases,
+            shared = self.shared,
             from_client = self.from_client,
             from_upstream = self.from_upstream,
             seconds = self.clock.age().as_secs_f64(),
@@ -439,6 +506,7 @@ impl Future for SessionTask {
                 let mut round = this.fill(Side::Upstream, cx);
                 round |= this.fill(Side::Client, cx);
                 round |= this.settle_lease(cx);
+                round |= this.share(cx);
                 round |= this.flush(Side::Upstream, cx);
                 round |= this.flush(Side::Client, cx);
                 round |= this.shut(cx);

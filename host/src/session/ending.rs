@@ -5,6 +5,7 @@ use super::end::End;
 use super::engine::{Engine, Giveback};
 use super::half::Owed;
 use super::held::LeaseState;
+use super::sharing::Sharing;
 use crate::contract::{Disposition, Hooks, LeaseOutcome};
 use crate::plugin::SessionHooks;
 
@@ -37,6 +38,7 @@ impl Engine {
             self.give_back(disposition);
         }
         self.lease = LeaseState::None;
+        self.sharing = Sharing::default();
         self.ask_pending = false;
         self.client.steps.clear();
         self.upstream.steps.clear();

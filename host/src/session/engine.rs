@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
+use super::sharing::Sharing;
 use crate::contract::{Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text};
 use crate::copy::{Buffer, BufferPool};
 use crate::plugin::SessionHooks;
@@ -68,6 +69,8 @@ pub struct Engine {
     pub(super) choosing: bool,
     /// How often it has chosen.
     pub(super) choices: u64,
+    /// What goes to shared connections.
+    pub(super) sharing: Sharing,
     pub(super) end: Option<End>,
 }
 
@@ -88,6 +91,7 @@ impl Engine {
             draining: false,
             choosing: false,
             choices: 0,
+            sharing: Sharing::default(),
             end: None,
         }
     }
@@ -150,7 +154,9 @@ impl Engine {
     /// Plain copies have neither beginning nor end.
     pub fn is_midway(&self) -> bool {
         let LeaseState::Held(held) = &self.lease else {
-            return false;
+            let sharing = &self.sharing;
+            let unread = !sharing.is_quiet() && self.has_output(Side::Client);
+            return sharing.waits_for_room() || unread;
         };
         let owes = |half: &Half| matches!(half.owed, Owed::Forward(_) | Owed::Discard(_));
         let is_full = self.client.uncovered() >= self.limits.max_shown;
@@ -392,7 +398,7 @@ impl Engine {
     /// The host shuts down: the session ends as soon as it holds no lease.
     pub fn drain(&mut self, hooks: &mut dyn SessionHooks) {
         self.draining = true;
-        if !self.holds_lease() && !self.is_asking() {
+        if !self.holds_lease() && !self.is_asking() && self.sharing.is_quiet() {
             self.finish(End::Drain, hooks);
         }
     }

@@ -31,6 +31,9 @@ impl Engine {
     fn advance(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
         let mut progressed = false;
         loop {
+            if side == Side::Client && self.sharing.holds_up() {
+                return Ok(progressed);
+            }
             match (side, &self.lease) {
                 (Side::Client, LeaseState::Asked(_)) => return Ok(progressed),
                 (Side::Upstream, LeaseState::None | LeaseState::Asked(_)) => return Ok(progressed),
@@ -129,8 +132,15 @@ impl Engine {
             return Ok(false);
         }
         if !self.holds_lease() {
-            if self.draining {
+            if self.draining && self.sharing.is_quiet() {
                 return Err(End::Drain);
+            }
+            if let Some(choice) = self.sharing.take_held() {
+                self.chosen(choice)?;
+                return Ok(true);
+            }
+            if self.draining {
+                return Ok(false);
             }
             if uncovered <= self.client.shown {
                 return self.full_or_waiting(uncovered);
@@ -184,15 +194,30 @@ impl Engine {
         }
         let uncovered = self.client.uncovered();
         self.client.shown = uncovered;
-        match hooks
+        let choice = hooks
             .choose_upstream(self.client.uncovered_bytes())
-            .map_err(End::Fault)?
-        {
-            Choice::NeedMore => {
-                self.choosing = true;
-                if uncovered >= self.limits.max_shown {
-                    return Err(End::ShownLimit(self.limits.max_shown));
-                }
+            .map_err(End::Fault)?;
+        if let Choice::NeedMore = choice {
+            self.choosing = true;
+            if uncovered >= self.limits.max_shown {
+                return Err(End::ShownLimit(self.limits.max_shown));
+            }
+            return Ok(());
+        }
+        match self.sharing.hold(choice) {
+            Some(choice) => self.chosen(choice),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out what the plugin has chosen.
+    fn chosen(&mut self, choice: Choice) -> Result<(), End> {
+        match choice {
+            Choice::NeedMore => {}
+            Choice::Share(share) => {
+                self.choosing = false;
+                self.choices += 1;
+                self.share(share)?;
             }
             Choice::Lease(request) => {
                 self.choosing = false;
@@ -282,7 +307,7 @@ impl Engine {
             // The driver tells whether anything was delivered, through `upstream_lost`.
             return Ok(false);
         }
-        if self.reply_under_way() {
+        if self.reply_under_way() || !self.sharing.is_quiet() {
             return Ok(false);
         }
         if !self.holds_lease() || !self.has.contains(Hooks::ON_EOF) {

@@ -206,6 +206,11 @@ impl Endpoint {
         self.idle.load(SeqCst)
     }
 
+    /// Idle connections of one worker.
+    pub fn idle_of(&self, worker: usize) -> u32 {
+        self.views[worker].idle.load(SeqCst)
+    }
+
     /// Workers other than `own` that hold idle connections.
     pub fn others_with_idle(&self, own: usize) -> impl Iterator<Item = usize> + '_ {
         self.views

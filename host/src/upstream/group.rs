@@ -181,6 +181,17 @@ impl Group {
             .any(|endpoint| endpoint.health() == Health::Up && !endpoint.is_failing())
     }
 
+    /// Whether one of its endpoints, or the one of this name, has a connection to give to a worker
+    /// that does not wait: idle, or still to be opened. Without a worker: to any of them.
+    pub fn has_spare(&self, endpoint: Option<&str>, worker: Option<usize>) -> bool {
+        self.endpoints().iter().any(|one| {
+            let idle = worker.map_or_else(|| one.idle(), |worker| one.idle_of(worker));
+            endpoint.is_none_or(|name| one.name == name)
+                && one.health() == Health::Up
+                && (one.open() < one.max_open() || idle > 0)
+        })
+    }
+
     /// Whether no endpoint is healthy, so that ejection is ignored.
     pub fn all_ejected(&self) -> bool {
         self.endpoints()

@@ -19,7 +19,9 @@ use crate::copy::BufferPool;
 use crate::listener::{Loads, accept};
 use crate::plugin::{Plugin, WorkerPlugin};
 use crate::pool::{Caretaker, Plain, Pools, PoolsParts};
-use crate::session::{Complaints, ListenerContext, Phase, Registry, SessionCounters, SessionTask};
+use crate::session::{
+    Complaints, Crowds, ListenerContext, Phase, Registry, SessionCounters, SessionTask,
+};
 use crate::upstream::Group;
 
 /// How often a plugin's log is told what has been left out of it.
@@ -100,8 +102,13 @@ async fn run(parts: WorkerParts) {
     } = parts;
     let pools = Pools::start(pools);
     let registry = Registry::new();
+    let crowds = Rc::new(Crowds::default());
     let sessions = Rc::clone(&registry);
-    pools.on_leases_ended(move || sessions.wake_all());
+    let shared = Rc::clone(&crowds);
+    pools.on_leases_ended(move || {
+        sessions.wake_all();
+        shared.wake_all();
+    });
     let buffers = Rc::new(BufferPool::new());
     let admission = Rc::new(Admission {
         index,
@@ -138,6 +145,7 @@ async fn run(parts: WorkerParts) {
             pools: Rc::clone(&pools),
             buffers: Rc::clone(&buffers),
             registry: Rc::clone(&registry),
+            crowds: Rc::clone(&crowds),
             config,
         });
         let accepting = match tokio::net::TcpListener::from_std(socket) {
@@ -352,6 +360,7 @@ mod tests {
             pools: Pools::start(PoolsParts::for_workers(1, &[]).remove(0)),
             buffers: Rc::new(BufferPool::new()),
             registry: Registry::new(),
+            crowds: Rc::default(),
             config,
         })
     }

@@ -8,7 +8,13 @@ use leaseway::contract::SessionInfo;
 use leaseway::plugin::{Plugin, Runtime};
 
 /// The plugin of this name, as `cargo xtask plugins` has built it.
+#[allow(dead_code, reason = "not all who share this module need it")]
 pub(crate) fn load(name: &str) -> Arc<Plugin> {
+    load_with(name, serde_json::json!({}))
+}
+
+/// The same, with a config.
+pub(crate) fn load_with(name: &str, config: serde_json::Value) -> Arc<Plugin> {
     let folder = match std::env::var_os("LEASEWAY_PLUGINS") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"),
@@ -22,7 +28,7 @@ pub(crate) fn load(name: &str) -> Arc<Plugin> {
     let config = PluginConfig {
         name: name.to_owned(),
         module: ModuleSource::File(file),
-        config: serde_json::json!({}),
+        config,
         limits: PluginLimits::default(),
     };
     Runtime::new(None).unwrap().load(&config).unwrap()

@@ -30,6 +30,7 @@ impl SessionHooks for Hooks {
                 target: to_target(request.target),
                 then: to_steps(request.then),
             }),
+            sdk::Choice::Share(_) => unreachable!("is never dealt"),
             sdk::Choice::Answer(steps) => host::Choice::Answer(to_steps(steps)),
         })
     }
@@ -64,6 +65,9 @@ impl SessionHooks for Hooks {
             received: outcome.received,
         };
         Ok(to_disposition(self.dealt.pool_return(outcome)))
+    }
+    fn on_request_failed(&mut self, _: &host::LeaseError, _: u32) -> Result<Vec<u8>, Fault> {
+        unreachable!("nothing is shared")
     }
     fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
         Poll::Pending

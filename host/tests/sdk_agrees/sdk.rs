@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use leaseway_sdk::export::Exported;
 use leaseway_sdk::testing::{self, ScriptedSession, SessionEnd};
 use leaseway_sdk::{
-    Choice, Connection, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, NoConfig, Plugin,
-    SessionInfo, Side, Steps, Target,
+    Choice, Connection, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, MeasureReplies,
+    NoConfig, Plugin, SessionInfo, Side, Steps, Target,
 };
 
 use super::dealt::{Deal, Dealt};
@@ -79,6 +79,12 @@ impl<const UPSTREAM_FIRST: bool> Exported for Told<UPSTREAM_FIRST> {
     }
     fn probe(_: &Self, _: &mut Connection<'_>, _: u64) -> Result<(), String> {
         Err("is never called".to_owned())
+    }
+    fn replies(_: &Self) -> Box<dyn MeasureReplies> {
+        unreachable!("is never called")
+    }
+    fn on_request_failed(_: &mut RefCell<Dealt>, _: &LeaseError, _: u32) -> Vec<u8> {
+        unreachable!("is never called")
     }
 }
 

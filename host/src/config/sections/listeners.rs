@@ -41,6 +41,7 @@ pub(super) fn read(name: &str, mut table: Table<'_>) -> Option<Listener> {
         session_timeout: table.optional("session-timeout", time),
         half_close_timeout: table.or("half-close-timeout", default.half_close_timeout, time),
         stall_timeout: table.or("stall-timeout", default.stall_timeout, time),
+        slow_reader_timeout: table.or("slow-reader-timeout", default.slow_reader_timeout, time),
         replay_limit: table.or("replay-limit", default.replay_limit, |value| {
             let size = value.size(0..=MAX_REPLAY)?;
             usize::try_from(size).map_err(|_| "is more than this machine can address".to_owned())

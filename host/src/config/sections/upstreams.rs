@@ -13,6 +13,7 @@ const MAX_WEIGHT: u64 = 1000;
 /// Above what one endpoint and this process can have open.
 pub(in crate::config) const MAX_CONNECTIONS: u64 = 1_000_000;
 const MAX_WAITING: u64 = 10_000_000;
+const MAX_IN_FLIGHT: u64 = 1_000_000;
 const MAX_CHECKS: u64 = 1000;
 /// As the shortest time between two look-ups that a name's TTL may ask for.
 const SHORTEST_RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -130,6 +131,9 @@ fn pool(mut table: Table<'_>) -> PoolConfig {
         wait_timeout: table.or("wait-timeout", default.wait_timeout, time),
         max_waiting: table.or("max-waiting", default.max_waiting, |value| {
             value.number(0..=MAX_WAITING)
+        }),
+        max_in_flight: table.or("max-in-flight", default.max_in_flight, |value| {
+            value.number(1..=MAX_IN_FLIGHT)
         }),
     };
     if !table.is_broken() {

@@ -124,6 +124,10 @@ impl SessionHooks for Told {
         Ok(Disposition::Keep)
     }
 
+    fn on_request_failed(&mut self, _: &LeaseError, _: u32) -> Result<Vec<u8>, Fault> {
+        Ok(Vec::new())
+    }
+
     fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
         Poll::Pending
     }

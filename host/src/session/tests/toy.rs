@@ -137,6 +137,10 @@ impl SessionHooks for Toy {
         })
     }
 
+    fn on_request_failed(&mut self, _: &LeaseError, _: u32) -> Result<Vec<u8>, Fault> {
+        Ok(Vec::new())
+    }
+
     fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
         Poll::Pending
     }
@@ -189,6 +193,10 @@ impl SessionHooks for Dealt {
 
     fn pool_return(&mut self, _: LeaseOutcome) -> Result<Disposition, Fault> {
         Ok(Disposition::Keep)
+    }
+
+    fn on_request_failed(&mut self, _: &LeaseError, _: u32) -> Result<Vec<u8>, Fault> {
+        Ok(Vec::new())
     }
 
     fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {

@@ -1,0 +1,484 @@
+//! One shared connection: the task that writes many sessions' requests to it and deals out what
+//! comes back.
+//!
+//! It borrows its connection from the pool as a session does, and gives it back when nothing is
+//! outstanding, so that all that holds for pooled connections holds for it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::crowd::Crowd;
+use super::member::Inbox;
+use super::order::{Earns, Order};
+use crate::contract::{Disposition, LeaseError, lease_error_kind, lease_error_text};
+use crate::copy::{BULK_SIZE, Buffer, Passing, Room};
+use crate::lease::{Lease, Leasing, borrow};
+use crate::plugin::MeasureReplies;
+use crate::session::stream::{read, write};
+
+/// Bytes of requests that are not done, past which a connection takes no more.
+const MAX_HELD: usize = 1 << 20;
+
+/// Bytes that wait for one client, past which its connection is not read until some have gone.
+pub(super) const REPLY_HIGH_WATER: usize = 256 << 10;
+
+/// Bytes of a reply that the plugin has been shown and could not measure.
+const MAX_UNMEASURED: usize = 64 << 10;
+
+/// Reads and writes of one wake-up before other tasks get a turn.
+const MAX_ROUNDS: u32 = 16;
+
+type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
+
+/// Where a shared connection stands.
+enum Phase {
+    /// It has none, and needs none.
+    Resting,
+    /// It waits for one.
+    Opening(LeaseFuture),
+    /// It has one.
+    Open(Box<Lease>),
+}
+
+/// A shared connection, as who adds requests to it sees it.
+pub(super) struct SharedConnection {
+    state: RefCell<State>,
+    waker: RefCell<Option<Waker>>,
+}
+
+struct State {
+    phase: Phase,
+    order: Order<Rc<Inbox>>,
+    input: Buffer,
+    measure: Option<Box<dyn MeasureReplies>>,
+    /// The plugin has been shown so many bytes of the input, and measured none of them.
+    shown: usize,
+    /// It takes no more requests, so that it comes to rest.
+    closing: bool,
+    /// Since its connection is to go to somebody who waits for one.
+    gives_way: bool,
+    /// Since when the first in order has not taken what waits for it.
+    held_up: Option<Pin<Box<Sleep>>>,
+}
+
+impl std::fmt::Debug for SharedConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedConnection").finish_non_exhaustive()
+    }
+}
+
+impl SharedConnection {
+    /// One without a connection, with the task that drives it.
+    pub(super) fn spawn(crowd: &Rc<Crowd>) -> Rc<Self> {
+        let connection = Rc::new(Self {
+            state: RefCell::new(State {
+                phase: Phase::Resting,
+                order: Order::default(),
+                input: Buffer::default(),
+                measure: None,
+                shown: 0,
+                closing: false,
+                gives_way: false,
+                held_up: None,
+            }),
+            waker: RefCell::new(None),
+        });
+        tokio::task::spawn_local(Driver {
+            connection: Rc::clone(&connection),
+            crowd: Rc::downgrade(crowd),
+            busy: None,
+        });
+        connection
+    }
+
+    /// Requests that are not done.
+    pub(super) fn load(&self) -> usize {
+        self.state.borrow().order.len()
+    }
+
+    /// How many more requests it takes, of at most so many; none while it is to be given away.
+    pub(super) fn room(&self, most: usize) -> usize {
+        let state = self.state.borrow();
+        if state.closing || state.order.held() >= MAX_HELD {
+            return 0;
+        }
+        most.saturating_sub(state.order.len())
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.state.borrow().phase, Phase::Resting)
+    }
+
+    /// Whether a long reply is under way, or one that its client does not take: who comes behind it
+    /// has to wait for that.
+    pub(super) fn is_occupied(&self) -> bool {
+        let state = self.state.borrow();
+        state.order.passing() >= REPLY_HIGH_WATER as u64 || state.held_up.is_some()
+    }
+
+    /// Whether it takes no more requests until it has rested.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.borrow().closing
+    }
+
+    /// Adds a request behind all others.
+    pub(super) fn push(&self, owner: &Rc<Inbox>, bytes: &[u8], earns: Earns) {
+        self.state.borrow_mut().order.push(owner, bytes, earns);
+    }
+
+    /// Lets the task look.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The task of a shared connection. Ends when nobody can add requests any more.
+struct Driver {
+    connection: Rc<SharedConnection>,
+    crowd: Weak<Crowd>,
+    /// While anything is outstanding, so that it is seen through although all sessions have left.
+    busy: Option<Rc<Crowd>>,
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.connection
+            .waker
+            .borrow_mut()
+            .get_or_insert_with(|| cx.waker().clone());
+        let mut state = this.connection.state.borrow_mut();
+        if state.order.is_empty() && matches!(state.phase, Phase::Resting) {
+            return match this.crowd.strong_count() {
+                0 => Poll::Ready(()),
+                _ => Poll::Pending,
+            };
+        }
+        let Some(crowd) = this.busy.take().or_else(|| this.crowd.upgrade()) else {
+            // All who have asked have gone before a byte was written.
+            return Poll::Ready(());
+        };
+        let result = state.run(&crowd, cx);
+        drop(state);
+        if result.is_pending() {
+            this.busy = Some(crowd);
+            return Poll::Pending;
+        }
+        crowd.has_rested();
+        drop(crowd);
+        // If that was the last of it, nobody will wake this task again.
+        match this.crowd.strong_count() {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl State {
+    /// Goes on until something has to be waited for; ready when nothing is outstanding.
+    fn run(&mut self, crowd: &Rc<Crowd>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Resting) {
+                Phase::Resting => {
+                    if self.order.is_empty() {
+                        return Poll::Ready(());
+                    }
+                    self.open(crowd, false);
+                }
+                Phase::Opening(mut future) => match future.as_mut().poll(cx) {
+                    Poll::Pending => {
+                        self.phase = Phase::Opening(future);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(result) => self.opened(result, crowd),
+                },
+                Phase::Open(mut lease) => match self.pump(&mut lease, crowd, cx) {
+                    Poll::Pending => {
+                        self.phase = Phase::Open(lease);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(())) => self.rest(*lease, crowd),
+                    Poll::Ready(Err(why)) => self.lost(*lease, &why, crowd),
+                },
+            }
+        }
+    }
+
+    fn open(&mut self, crowd: &Rc<Crowd>, fresh: bool) {
+        let context = &crowd.context;
+        let leasing = match crowd.group() {
+            Some(group) => borrow(
+                &context.pools,
+                group,
+                &context.caretaker,
+                &crowd.target,
+                fresh,
+            ),
+            None => {
+                let name = crowd.target.group.clone().unwrap_or_default();
+                Leasing::Ready(Err(LeaseError::UnknownGroup(name)))
+            }
+        };
+        match leasing {
+            Leasing::Ready(result) => self.opened(result, crowd),
+            Leasing::Pending(future) => self.phase = Phase::Opening(future),
+        }
+    }
+
+    fn opened(&mut self, result: Result<Lease, LeaseError>, crowd: &Rc<Crowd>) {
+        match result {
+            Ok(lease) => self.phase = Phase::Open(Box::new(lease)),
+            Err(why) => {
+                if !matches!(why, LeaseError::Draining) {
+                    let text = lease_error_text(&why);
+                    let what = format!("requests get no connection: {text}");
+                    crowd.complain(lease_error_kind(&why), &what);
+                }
+                self.order.fail(&why);
+            }
+        }
+    }
+
+    /// Nothing is outstanding: the connection is for whoever needs it next.
+    fn rest(&mut self, lease: Lease, crowd: &Crowd) {
+        self.input.settle(&crowd.context.buffers);
+        self.order.shrink();
+        let clean = self.input.is_empty() && self.order.passing() == 0;
+        lease.release(Disposition::Keep, clean);
+        self.stays(crowd);
+        self.held_up = None;
+    }
+
+    /// The connection has gone, whatever it was to go for: the next takes requests again.
+    fn stays(&mut self, crowd: &Crowd) {
+        self.closing = false;
+        if std::mem::take(&mut self.gives_way) {
+            crowd.has_given_way();
+        }
+    }
+
+    /// The connection is of no more use. Requests that may be sent again go to another.
+    fn lost(&mut self, lease: Lease, why: &str, crowd: &Rc<Crowd>) {
+        let delivered = lease.delivered();
+        let text = format!("{}: {why}", lease.endpoint());
+        lease.release(Disposition::Keep, false);
+        self.input.truncate(0);
+        self.input.settle(&crowd.context.buffers);
+        self.shown = 0;
+        self.measure = None;
+        self.stays(crowd);
+        self.held_up = None;
+        if !self.order.is_empty() {
+            crowd.complain("lost", &format!("a shared connection was lost: {text}"));
+        }
+        let why = LeaseError::Lost(text);
+        if crowd.context.pools.is_draining() {
+            self.order.fail(&why);
+        } else {
+            self.order.lose(&why, delivered);
+        }
+        if !self.order.is_empty() {
+            crowd.context.counters.replays.inc();
+            // Whatever ended this one may have ended the idle ones too.
+            self.open(crowd, true);
+        }
+    }
+
+    /// Writes and reads; ready when nothing is outstanding, or with why the connection is of no
+    /// more use.
+    fn pump(
+        &mut self,
+        lease: &mut Lease,
+        crowd: &Rc<Crowd>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), String>> {
+        if lease.is_ended() {
+            return Poll::Ready(Err("its endpoint was ejected".to_owned()));
+        }
+        let mut done = 0;
+        for round in 0.. {
+            let wrote = match self.write(lease, cx, &mut done) {
+                Ok(wrote) => wrote,
+                Err(why) => return Poll::Ready(Err(why)),
+            };
+            let read = match self.read(lease, crowd, cx, &mut done) {
+                Ok(read) => read,
+                Err(why) => return Poll::Ready(Err(why)),
+            };
+            if self.order.is_empty() {
+                break;
+            }
+            if !wrote && !read {
+                break;
+            }
+            if round == MAX_ROUNDS {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        if done > 0 {
+            crowd.freed(done);
+        }
+        if self.order.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.gives_way && lease.is_wanted() {
+            self.gives_way = crowd.gives_way();
+            self.closing |= self.gives_way;
+        }
+        self.closing |= crowd.group().is_some_and(|group| lease.is_past_use(group));
+        self.watch_held_up(lease.is_wanted(), crowd, cx);
+        Poll::Pending
+    }
+
+    fn write(
+        &mut self,
+        lease: &mut Lease,
+        cx: &mut Context<'_>,
+        done: &mut usize,
+    ) -> Result<bool, String> {
+        let mut moved = false;
+        while !self.order.unwritten().is_empty() {
+            let unwritten = self.order.unwritten();
+            match write(lease.stream_mut(), cx, unwritten, Passing::Memory(&[])) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(count)) => {
+                    lease.wrote(count);
+                    *done += self.order.wrote(count);
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => {
+                    lease.failed(&error);
+                    return Err(error.to_string());
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn read(
+        &mut self,
+        lease: &mut Lease,
+        crowd: &Crowd,
+        cx: &mut Context<'_>,
+        done: &mut usize,
+    ) -> Result<bool, String> {
+        // What is there already, before more.
+        let mut moved = self.deal_out(crowd, done)?;
+        if self.order.is_held_up(REPLY_HIGH_WATER) || self.input.len() >= MAX_UNMEASURED {
+            return Ok(moved);
+        }
+        let buffers = &crowd.context.buffers;
+        let in_bulk = self.order.passing() >= BULK_SIZE as u64;
+        let limit = if in_bulk { BULK_SIZE } else { MAX_UNMEASURED };
+        let space = self.input.space(buffers, limit, in_bulk);
+        match read(lease.stream_mut(), cx, Room::Memory(space)) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(0)) => {
+                lease.ended();
+                return Err("the upstream closed the connection".to_owned());
+            }
+            Poll::Ready(Ok(count)) => {
+                self.input.filled(count);
+                if lease.is_unasked() {
+                    return Err("it sent bytes that nobody had asked for".to_owned());
+                }
+                lease.replied();
+                self.deal_out(crowd, done)?;
+                moved = true;
+            }
+            Poll::Ready(Err(error)) => {
+                lease.failed(&error);
+                return Err(error.to_string());
+            }
+        }
+        self.input.settle(buffers);
+        Ok(moved)
+    }
+
+    /// Gives the bytes that are here to whom they belong. True if any have gone.
+    fn deal_out(&mut self, crowd: &Crowd, done: &mut usize) -> Result<bool, String> {
+        let before = self.input.len();
+        loop {
+            *done += self.pass();
+            if self.input.is_empty()
+                || self.order.passing() > 0
+                || self.order.is_held_up(REPLY_HIGH_WATER)
+            {
+                break;
+            }
+            if self.order.is_empty() {
+                return Err("it sent bytes that nobody had asked for".to_owned());
+            }
+            let held = self.input.len();
+            if held <= self.shown {
+                if held >= MAX_UNMEASURED {
+                    return Err(format!(
+                        "the plugin cannot measure a reply by its first {MAX_UNMEASURED} bytes"
+                    ));
+                }
+                break;
+            }
+            let measure = match &mut self.measure {
+                Some(measure) => measure,
+                none => none.insert(crowd.measure()?),
+            };
+            let spans = measure
+                .measure(self.input.bytes())
+                .map_err(|fault| fault.to_string())??;
+            // What stands behind the parts that were measured is shown again at once.
+            self.shown = if spans.is_empty() { held } else { 0 };
+            for span in spans {
+                if self.order.passing() > 0 {
+                    return Err("the plugin measured a part behind one that goes on".to_owned());
+                }
+                self.order
+                    .begin(span.length, span.ends)
+                    .map_err(|stray| stray.to_string())?;
+                *done += self.pass();
+            }
+        }
+        Ok(self.input.len() < before)
+    }
+
+    /// Passes on what of the input belongs to the reply under way.
+    fn pass(&mut self) -> usize {
+        let (count, done) = self.order.pass(self.input.bytes());
+        self.input.consume(count);
+        done
+    }
+
+    /// The first in order may stand still for a while, but not while others wait behind it, or for
+    /// the connection.
+    fn watch_held_up(&mut self, is_wanted: bool, crowd: &Crowd, cx: &mut Context<'_>) {
+        if !self.order.is_held_up(REPLY_HIGH_WATER) {
+            self.held_up = None;
+            return;
+        }
+        if let Some(front) = self.order.front() {
+            front.tell_when_taken(cx.waker());
+        }
+        let limit = crowd.slow_reader_timeout();
+        let timer = self
+            .held_up
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
+        if timer.as_mut().poll(cx).is_ready() {
+            if (is_wanted || self.order.others_wait())
+                && let Some(front) = self.order.front()
+            {
+                front.too_slow();
+            }
+            timer.as_mut().reset(Instant::now() + limit);
+            let _ = timer.as_mut().poll(cx);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The shared connections of one worker for one target, and which of them a request goes to.
+//!
+//! Few connections make large batches, many keep a slow reply from holding up the others: another
+//! is opened once each has [`SPREAD`] requests that are not done, as long as the pool has one to
+//! give without waiting.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use super::connection::SharedConnection;
+use super::member::{Inbox, Member};
+use super::order::Earns;
+use crate::contract::{Request, Target};
+use crate::plugin::MeasureReplies;
+use crate::session::context::ListenerContext;
+use crate::session::driver::now;
+use crate::upstream::Group;
+
+/// Requests that every connection has before another is opened.
+const SPREAD: usize = 8;
+
+/// The same, before one is asked for that is idle on another worker.
+const FAR_SPREAD: usize = 64;
+
+/// Requests of one session that may be under way at a time, so that who sends thousands at once
+/// takes turns with who sends one.
+const MAX_PER_SESSION: usize = 64;
+
+/// See the module.
+pub(in crate::session) struct Crowd {
+    pub(super) context: Rc<ListenerContext>,
+    pub(super) target: Arc<Target>,
+    connections: RefCell<Vec<Rc<SharedConnection>>>,
+    /// Sessions that found no room.
+    waiting: RefCell<VecDeque<Rc<Inbox>>>,
+    /// One of the connections is to go to somebody who waits for one.
+    giving_way: Cell<bool>,
+}
+
+/// The crowds of one worker, each for as long as anybody is part of it.
+#[derive(Default)]
+pub struct Crowds(RefCell<Vec<Weak<Crowd>>>);
+
+impl Crowds {
+    /// Wakes all shared connections, to look at what has changed for all of them.
+    pub fn wake_all(&self) {
+        for crowd in self.0.borrow().iter().filter_map(Weak::upgrade) {
+            for connection in crowd.connections.borrow().iter() {
+                connection.wake();
+            }
+        }
+    }
+}
+
+impl Crowd {
+    /// The one for this target.
+    pub(in crate::session) fn of(context: &Rc<ListenerContext>, target: &Arc<Target>) -> Rc<Self> {
+        let mut crowds = context.crowds.0.borrow_mut();
+        crowds.retain(|crowd| crowd.strong_count() > 0);
+        let mut known = crowds.iter().filter_map(Weak::upgrade);
+        let same =
+            |crowd: &Rc<Self>| crowd.target == *target && Rc::ptr_eq(&crowd.context, context);
+        if let Some(crowd) = known.find(same) {
+            return crowd;
+        }
+        drop(known);
+        let crowd = Rc::new(Self {
+            context: Rc::clone(context),
+            target: Arc::clone(target),
+            connections: RefCell::default(),
+            waiting: RefCell::default(),
+            giving_way: Cell::new(false),
+        });
+        crowds.push(Rc::downgrade(&crowd));
+        crowd
+    }
+
+    /// Whether it is the one for this target.
+    pub(in crate::session) fn is_for(&self, target: &Arc<Target>) -> bool {
+        Arc::ptr_eq(&self.target, target) || self.target == *target
+    }
+
+    /// Adds a session's requests, whose bytes stand one behind the other, to a connection. Returns
+    /// how many it took; the session is woken when there may be room for more.
+    pub(in crate::session) fn add(
+        self: &Rc<Self>,
+        member: &mut Member,
+        bytes: &[u8],
+        requests: &[Request],
+    ) -> usize {
+        let outstanding = member.inbox.outstanding() as usize;
+        let most = MAX_PER_SESSION.saturating_sub(outstanding);
+        let max_in_flight = self.max_in_flight();
+        let home = match &member.home {
+            Some(home) if outstanding > 0 => Some(Rc::clone(home)),
+            _ => self.pick(max_in_flight),
+        };
+        let room = home.as_ref().map_or(0, |home| home.room(max_in_flight));
+        let count = room.min(most).min(requests.len());
+        let Some(home) = home.filter(|_| count > 0) else {
+            // Who has requests under way is woken by their replies.
+            if outstanding == 0 {
+                self.waiting
+                    .borrow_mut()
+                    .push_back(Rc::clone(&member.inbox));
+            }
+            return 0;
+        };
+        let mut at = 0;
+        for request in &requests[..count] {
+            let end = at + request.length as usize;
+            let earns = Earns {
+                replies: request.replies,
+                idempotent: request.idempotent,
+            };
+            home.push(&member.inbox, &bytes[at..end], earns);
+            at = end;
+        }
+        member.inbox.added(u32::try_from(count).unwrap_or(u32::MAX));
+        home.wake();
+        member.home = Some(home);
+        count
+    }
+
+    /// The upstream group, if the target's is one of the listener's.
+    pub(super) fn group(&self) -> Option<&Arc<Group>> {
+        self.context.group(self.target.group.as_deref())
+    }
+
+    fn max_in_flight(&self) -> usize {
+        self.group()
+            .map_or(1, |group| group.config().pool.max_in_flight as usize)
+    }
+
+    /// The connection for the next request, if one has room.
+    fn pick(self: &Rc<Self>, max_in_flight: usize) -> Option<Rc<SharedConnection>> {
+        let mut connections = self.connections.borrow_mut();
+        let mut resting = None;
+        let mut least: Option<(usize, &Rc<SharedConnection>)> = None;
+        let mut occupied = None;
+        for connection in connections.iter() {
+            if connection.is_closing() {
+                continue;
+            }
+            let load = connection.load();
+            if load == 0 && connection.is_resting() {
+                resting = Some(connection);
+                continue;
+            }
+            let best = match connection.is_occupied() {
+                true => &mut occupied,
+                false => &mut least,
+            };
+            if best.is_none_or(|(best, _)| load < best) {
+                *best = Some((load, connection));
+            }
+        }
+        if let Some((load, connection)) = least
+            && load < SPREAD.min(max_in_flight)
+        {
+            return Some(Rc::clone(connection));
+        }
+        let waits_for_one = least.or(occupied).is_none() && !self.giving_way.get();
+        // One that is idle on another worker takes a message and a while to come.
+        let is_worth_it = least.is_some_and(|(load, _)| load >= FAR_SPREAD);
+        if waits_for_one || self.has_spare(least.is_none() || is_worth_it) {
+            if let Some(connection) = resting {
+                return Some(Rc::clone(connection));
+            }
+            let connection = SharedConnection::spawn(self);
+            connections.push(Rc::clone(&connection));
+            return Some(connection);
+        }
+        least
+            .or(occupied)
+            .map(|(_, connection)| Rc::clone(connection))
+    }
+
+    /// Whether the pool has a connection to give without a wait in line; from `anywhere`, or this
+    /// worker's own.
+    fn has_spare(&self, anywhere: bool) -> bool {
+        let endpoint = self.target.endpoint.as_deref();
+        let worker = (!anywhere).then_some(self.context.pools.worker);
+        self.group()
+            .is_some_and(|group| group.has_spare(endpoint, worker))
+    }
+
+    /// What measures replies on a connection.
+    pub(super) fn measure(&self) -> Result<Box<dyn MeasureReplies>, String> {
+        match &self.context.plugin {
+            Some(plugin) => plugin.measure().map_err(|fault| fault.to_string()),
+            None => Err("there is no plugin to measure replies".to_owned()),
+        }
+    }
+
+    /// How long the others on a connection wait for a client that does not read its replies.
+    pub(super) fn slow_reader_timeout(&self) -> std::time::Duration {
+        self.context.config.slow_reader_timeout
+    }
+
+    /// A connection is to go to somebody who waits for one: true if no other does yet.
+    pub(super) fn gives_way(&self) -> bool {
+        !self.giving_way.replace(true)
+    }
+
+    /// It has gone.
+    pub(super) fn has_given_way(&self) {
+        self.giving_way.set(false);
+    }
+
+    /// There is room for so many more requests.
+    pub(super) fn freed(&self, count: usize) {
+        let mut waiting = self.waiting.borrow_mut();
+        let count = count.min(waiting.len());
+        for inbox in waiting.drain(..count) {
+            inbox.call();
+        }
+    }
+
+    /// A connection has nothing to do any more.
+    pub(super) fn has_rested(&self) {
+        // Of those that were called before, some may have left.
+        self.freed(usize::MAX);
+    }
+
+    /// Tells the log of trouble, if it has not just been told of the same.
+    pub(super) fn complain(&self, kind: &'static str, what: &str) {
+        let context = &self.context;
+        if let Some(left_out) = context.complaints.may_say(kind, now()) {
+            let listener = &context.config.name;
+            let plugin = context.config.plugin.as_deref().unwrap_or("-");
+            tracing::warn!(listener, plugin, kind, left_out, "{what}");
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // Their tasks end now.
+        for connection in self.connections.get_mut() {
+            connection.wake();
+        }
+    }
+}

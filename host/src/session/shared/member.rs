@@ -1,0 +1,159 @@
+//! A session's side of shared connections: what has come for it, and where its requests go.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use super::connection::SharedConnection;
+use super::order::{Failure, Owner};
+
+/// What has come for a session since it last looked.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Mail {
+    /// Bytes of replies.
+    pub(in crate::session) bytes: Vec<u8>,
+    /// Requests that have had all their replies.
+    pub(in crate::session) finished: u32,
+    /// Requests that get none any more, each with the number of `bytes` that come before it.
+    pub(in crate::session) failures: Vec<(usize, Failure)>,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.finished == 0 && self.failures.is_empty()
+    }
+}
+
+/// A session, as shared connections know it.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    mail: RefCell<Mail>,
+    waker: RefCell<Option<Waker>>,
+    /// The connection that stands still until the mail has been taken.
+    held_up: RefCell<Option<Waker>>,
+    /// Requests that are not done.
+    outstanding: Cell<u32>,
+    gone: Cell<bool>,
+    /// It has kept others waiting for too long.
+    slow: Cell<bool>,
+}
+
+impl Inbox {
+    fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Wakes the session: there may be room for its requests.
+    pub(super) fn call(&self) {
+        self.wake();
+    }
+
+    /// Wakes this when the mail has been taken.
+    pub(super) fn tell_when_taken(&self, waker: &Waker) {
+        *self.held_up.borrow_mut() = Some(waker.clone());
+    }
+
+    /// The session does not take what waits for it, and others wait behind that.
+    pub(super) fn too_slow(&self) {
+        self.slow.set(true);
+        self.wake();
+    }
+
+    pub(super) fn outstanding(&self) -> u32 {
+        self.outstanding.get()
+    }
+
+    pub(super) fn added(&self, requests: u32) {
+        self.outstanding.set(self.outstanding.get() + requests);
+    }
+}
+
+impl Owner for Rc<Inbox> {
+    fn deliver(&self, bytes: &[u8]) {
+        if !self.gone.get() {
+            self.mail.borrow_mut().bytes.extend_from_slice(bytes);
+            self.wake();
+        }
+    }
+
+    fn finished(&self) {
+        self.outstanding.set(self.outstanding.get() - 1);
+        if !self.gone.get() {
+            self.mail.borrow_mut().finished += 1;
+            self.wake();
+        }
+    }
+
+    fn failed(&self, failure: Failure) {
+        self.outstanding.set(self.outstanding.get() - 1);
+        if !self.gone.get() {
+            let mut mail = self.mail.borrow_mut();
+            let at = mail.bytes.len();
+            mail.failures.push((at, failure));
+            drop(mail);
+            self.wake();
+        }
+    }
+
+    fn buffered(&self) -> usize {
+        self.mail.borrow().bytes.len()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(self, other)
+    }
+}
+
+/// A session's part in shared connections. Dropped, it leaves what is outstanding to be swallowed.
+#[derive(Debug)]
+pub(in crate::session) struct Member {
+    pub(super) inbox: Rc<Inbox>,
+    /// Where its requests are, while any are outstanding: replies keep their order only there.
+    pub(super) home: Option<Rc<SharedConnection>>,
+}
+
+impl Member {
+    /// One with nothing under way. Its task, which is that of `cx`, is woken when something comes.
+    pub(in crate::session) fn new(cx: &Context<'_>) -> Self {
+        let inbox = Rc::new(Inbox::default());
+        *inbox.waker.borrow_mut() = Some(cx.waker().clone());
+        Self { inbox, home: None }
+    }
+
+    /// What has come since this was asked last.
+    pub(in crate::session) fn take_mail(&mut self) -> Option<Mail> {
+        let mut mail = self.inbox.mail.borrow_mut();
+        if mail.is_empty() {
+            return None;
+        }
+        let taken = std::mem::take(&mut *mail);
+        drop(mail);
+        if let Some(waker) = self.inbox.held_up.take() {
+            waker.wake();
+        }
+        Some(taken)
+    }
+}
+
+impl Member {
+    /// Whether the client has kept others waiting for too long.
+    pub(in crate::session) fn is_too_slow(&self) -> bool {
+        self.inbox.slow.get()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.inbox.gone.set(true);
+        *self.inbox.mail.borrow_mut() = Mail::default();
+        if let Some(waker) = self.inbox.held_up.take() {
+            waker.wake();
+        }
+    }
+}
