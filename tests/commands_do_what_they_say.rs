@@ -149,7 +149,7 @@ fn check_asks_the_plugin_about_its_config() {
     let (code, said) = leaseway(&["check", "--config", file.to_str().unwrap()]);
     assert_eq!(code, 1, "{said}");
     assert!(
-        said.contains("plugin redis: config refused: `pooling`: unknown variant `comand`, expected `command` or `session`"),
+        said.contains("plugin redis: config refused: `pooling`: unknown variant `comand`, expected one of `command`, `command-exclusive`, `session`"),
         "{said}"
     );
 }

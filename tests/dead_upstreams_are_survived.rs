@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 const CONFIG: &str = r#"
     [plugins.redis]
     module = "{plugins}/redis.wasm"
+    config = { pooling = "{pooling}" }
     limits = { conversation = "500ms" }
 
     [upstreams.cache]
@@ -34,11 +35,16 @@ const CONFIG: &str = r#"
 "#;
 
 async fn relay_to(servers: &[&RedisServer]) -> Relay {
+    relay_with("command", servers).await
+}
+
+async fn relay_with(pooling: &str, servers: &[&RedisServer]) -> Relay {
     let endpoints: Vec<String> = servers
         .iter()
         .map(|s| format!("\"{}\"", s.addr()))
         .collect();
-    Relay::start_with(CONFIG, &[("endpoints", &endpoints.join(", "))]).await
+    let endpoints = endpoints.join(", ");
+    Relay::start_with(CONFIG, &[("endpoints", &endpoints), ("pooling", pooling)]).await
 }
 
 /// Writes as well as reads: what never arrived may be sent again, whatever it is.
@@ -105,7 +111,7 @@ async fn a_server_that_stops_costs_errors_and_comes_back_by_itself() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_and_those_in_line_are_told_in_time_and_all_recover() {
     let mut redis = RedisServer::start(&[]).await;
-    let relay = relay_to(&[&redis]).await;
+    let relay = relay_with("command-exclusive", &[&redis]).await;
     let crowd = Crowd::start(&relay);
     eventually("all write", GENEROUS, async || crowd.fewest(Told::Done) > 0).await;
     redis.pause().await;
@@ -123,6 +129,32 @@ async fn writers_and_those_in_line_are_told_in_time_and_all_recover() {
     })
     .await;
     redis.restart().await;
+    crowd.forget();
+    eventually("all write again", GENEROUS, async || {
+        crowd.fewest(Told::Done) > 0
+    })
+    .await;
+    crowd.end().await;
+}
+
+/// The same on shared connections, where nobody waits in line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_on_shared_connections_are_told_in_time_and_all_recover() {
+    let mut redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&[&redis]).await;
+    let crowd = Crowd::start(&relay);
+    for _ in 0..3 {
+        crowd.forget();
+        eventually("all write", GENEROUS, async || crowd.fewest(Told::Done) > 0).await;
+        redis.pause().await;
+        redis.stop().await;
+        crowd.forget();
+        eventually("all have been told", GENEROUS, async || {
+            crowd.fewest(Told::Error) > 0
+        })
+        .await;
+        redis.restart().await;
+    }
     crowd.forget();
     eventually("all write again", GENEROUS, async || {
         crowd.fewest(Told::Done) > 0

@@ -15,6 +15,7 @@ const CONFIG: &str = r#"
 
     [plugins.redis]
     module = "{plugins}/redis.wasm"
+    config = { pooling = "command-exclusive" }
 
     [upstreams.cache]
     endpoints = ["{cutter}"]

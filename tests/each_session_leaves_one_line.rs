@@ -97,13 +97,14 @@ async fn at_debug_level_it_names_listener_plugin_peer_leases_bytes_and_end() {
     let busy = summary(&lines, &busy_peer);
     assert_eq!(busy["listener"], "cache");
     assert_eq!(busy["plugin"], "redis");
-    assert_eq!(busy["leases"], 2, "one a command: {busy}");
+    assert_eq!(busy["leases"], 0, "a connection of its own: {busy}");
+    assert_eq!(busy["shared"], 2, "{busy}");
     assert_eq!(busy["from_client"], sent, "{busy}");
     assert_eq!(busy["from_upstream"], got, "{busy}");
     assert_eq!(busy["end"], "client-closed", "{busy}");
 
     let silent = summary(&lines, &silent_peer);
-    for unused in ["leases", "from_client", "from_upstream"] {
+    for unused in ["leases", "shared", "from_client", "from_upstream"] {
         assert_eq!(silent[unused], 0, "{silent}");
     }
     assert_eq!(silent["end"], "client-closed", "{silent}");

@@ -12,7 +12,7 @@ use leaseway::copy::{BufferPool, Passing, Room};
 use leaseway::plugin::{SessionHooks, WorkerPlugin};
 use leaseway::session::{Engine, EngineLimits, LeaseFacts, Unplugged};
 
-use built::{info, load};
+use built::{info, load_with};
 
 const REQUEST: &[u8] = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
 const REPLY: &[u8] = b"$5\r\nvalue\r\n";
@@ -120,7 +120,10 @@ fn a_message_without_a_plugin_allocates_nothing() {
 
 #[test]
 fn a_redis_request_with_a_lease_of_its_own_allocates_little() {
-    let redis = WorkerPlugin::new(load("redis"));
+    let redis = WorkerPlugin::new(load_with(
+        "redis",
+        serde_json::json!({ "pooling": "command-exclusive" }),
+    ));
     let mut session = Session::new(redis.open(&info()).unwrap(), None);
     let allocations = allocations_a_round(|| {
         session.pass(Side::Client, REQUEST);

@@ -7,7 +7,7 @@ use criterion::Criterion;
 use leaseway::contract::{Choice, Disposition, Side, Step};
 use leaseway::plugin::{Fault, SessionHooks, WorkerPlugin};
 
-use super::built::{info, load};
+use super::built::{info, load, load_with};
 
 /// A request of 64 bytes, as Redis clients send it.
 const REQUEST: &[u8] =
@@ -55,7 +55,10 @@ pub(super) fn bench(criterion: &mut Criterion) {
         });
     });
 
-    let redis = WorkerPlugin::new(load("redis"));
+    let redis = WorkerPlugin::new(load_with(
+        "redis",
+        serde_json::json!({ "pooling": "command-exclusive" }),
+    ));
     let mut session = redis.open(&info()).unwrap();
     group.bench_function("redis GET: request and reply", |bencher| {
         bencher.iter(|| {

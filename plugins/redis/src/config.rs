@@ -39,9 +39,12 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(crate = "leaseway_sdk::serde", rename_all = "kebab-case")]
 pub enum Pooling {
-    /// As soon as all replies are in, unless the client has left state on it.
+    /// Commands that leave nothing behind share connections; all others have one of their own,
+    /// which goes back as soon as all replies are in, unless the client has left state on it.
     #[default]
     Command,
+    /// The same, but every command has a connection of its own.
+    CommandExclusive,
     /// When the client leaves.
     Session,
 }

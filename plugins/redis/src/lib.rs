@@ -17,10 +17,13 @@ mod session;
 
 use std::rc::Rc;
 
-use leaseway_sdk::{Connect, Connection, Plugin, Probe, Reset, SessionInfo, Target};
+use leaseway_sdk::{
+    Connect, Connection, MeasureReplies, Plugin, Probe, Reset, SessionInfo, Span, Target,
+};
 
 use config::{Config, MOST_COMMANDS_PER_LEASE};
 use identity::{Credentials, Identity};
+use resp::reply::Replies;
 pub use session::Session;
 use session::Shared;
 
@@ -62,6 +65,43 @@ impl Plugin for Redis {
 
     fn default_target(&self) -> Target {
         self.0.identity.target()
+    }
+}
+
+impl leaseway_sdk::Replies for Redis {
+    fn replies(&self) -> Box<dyn MeasureReplies> {
+        Box::new(Measure(Replies::default()))
+    }
+}
+
+/// Measures what comes back on a connection that clients share.
+struct Measure(Replies);
+
+impl MeasureReplies for Measure {
+    fn measure(&mut self, data: &[u8]) -> Result<Vec<Span>, String> {
+        let mut spans = Vec::new();
+        let mut at = 0;
+        while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let covered = self.0.cover(rest, 1).map_err(|why| why.to_string())?;
+            if covered.pushes {
+                return Err("a push, which no client here can have asked for".to_owned());
+            }
+            if covered.bytes == 0 {
+                break;
+            }
+            spans.push(Span {
+                length: covered.bytes,
+                ends: covered.replies > 0,
+            });
+            let Some(next) = usize::try_from(covered.bytes)
+                .ok()
+                .and_then(|n| at.checked_add(n))
+            else {
+                break;
+            };
+            at = next;
+        }
+        Ok(spans)
     }
 }
 

@@ -6,10 +6,16 @@ mod common;
 use common::*;
 use leaseway_plugin_redis::Redis;
 use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, SessionEnd};
-use leaseway_sdk::{Choice, ChooseUpstream, Disposition, OnData, Plugin, SessionInfo, Side, Step};
+use leaseway_sdk::{
+    Choice, ChooseUpstream, Disposition, OnData, Plugin, Replies, Request, SessionInfo, Side, Step,
+};
 
 fn bare_session() -> <Redis as Plugin>::Session {
-    let plugin = leaseway_sdk::testing::configure::<Redis>("{}").unwrap();
+    bare_session_of(r#"{"pooling": "command-exclusive"}"#)
+}
+
+fn bare_session_of(config: &str) -> <Redis as Plugin>::Session {
+    let plugin = leaseway_sdk::testing::configure::<Redis>(config).unwrap();
     plugin.session(&SessionInfo {
         id: 1,
         listener: "test".into(),
@@ -57,6 +63,128 @@ fn only_reads_may_be_sent_twice_and_only_among_themselves() {
             steps_of(bare_session().choose_upstream(&bytes)),
             [expected],
             "{text}"
+        );
+    }
+}
+
+#[test]
+fn commands_that_leave_nothing_behind_share_a_connection() {
+    let shared = |text: &str| match bare_session_of("{}").choose_upstream(&requests(text)) {
+        Choice::Share(share) => share.requests,
+        Choice::Lease(_) | Choice::Answer(_) | Choice::NeedMore => Vec::new(),
+    };
+    let request = |text: &str, idempotent| Request {
+        length: requests(text).len() as u32,
+        replies: 1,
+        idempotent,
+    };
+    assert_eq!(
+        shared("GET a; SET a b; MGET a b"),
+        [
+            request("GET a", true),
+            request("SET a b", false),
+            request("MGET a b", true)
+        ]
+    );
+    // Half a command behind reads comes to the plugin again, when there is more of it.
+    let cut = requests("GET a; GET b");
+    match bare_session_of("{}").choose_upstream(&cut[..cut.len() - 1]) {
+        Choice::Share(share) => assert_eq!(share.requests, [request("GET a", true)]),
+        other => panic!("{other:?}"),
+    }
+    // Behind a write it may be a `WAIT` for that.
+    let cut = requests("SET a b; WAIT 1 0");
+    let choice = bare_session_of("{}").choose_upstream(&cut[..cut.len() - 1]);
+    assert!(matches!(choice, Choice::Lease(_)), "{choice:?}");
+    for text in [
+        "SET a b; WAIT 1 0",
+        "GET a; MULTI; GET b",
+        "MULTI; GET a",
+        "WATCH a",
+        "BLPOP a 0",
+        "XREAD BLOCK 0 STREAMS a $",
+        "SUBSCRIBE a",
+        "MONITOR",
+        "CLIENT TRACKING ON",
+        "CLIENT REPLY OFF",
+        "CLIENT ID",
+        "ASKING",
+        "SELECT 1",
+        "AUTH x",
+        "HELLO 3",
+        "RESET",
+        "QUIT",
+        "NONSENSE",
+    ] {
+        assert_eq!(shared(text), [], "{text}");
+    }
+    // A request that is not all here would keep the others waiting.
+    let whole = requests("SET a b");
+    for end in 1..whole.len() {
+        let choice = bare_session_of("{}").choose_upstream(&whole[..end]);
+        assert!(
+            !matches!(choice, Choice::Share(_)),
+            "{end} bytes: {choice:?}"
+        );
+    }
+}
+
+#[test]
+fn a_shared_target_is_said_once_for_each_identity() {
+    let mut session = bare_session_of("{}");
+    let mut target_of = |text: &str| match session.choose_upstream(&requests(text)) {
+        Choice::Share(share) => share.target.map(|target| target.identity),
+        other => panic!("{other:?}"),
+    };
+    let first = target_of("GET a");
+    assert!(
+        first
+            .as_deref()
+            .is_some_and(|identity| identity.contains("db=0"))
+    );
+    assert_eq!(target_of("GET a"), None);
+}
+
+#[test]
+fn replies_are_measured_wherever_they_are_cut() {
+    let whole: [&[u8]; 6] = [
+        b"+OK\r\n",
+        b"$5\r\na\r\nb$\r\n",
+        b"*2\r\n$1\r\nx\r\n*1\r\n:1\r\n",
+        b"-ERR no\r\n",
+        b"$-1\r\n",
+        b"*0\r\n",
+    ];
+    let all = whole.concat();
+    for cut in 0..=all.len() {
+        let plugin = leaseway_sdk::testing::configure::<Redis>("{}").unwrap();
+        let mut measure = plugin.replies();
+        let (mut covered, mut shown, mut ends) = (0, 0, Vec::new());
+        for end in [cut, all.len()] {
+            // As the host does: what is covered past the bytes that are here is not shown.
+            while covered < end && shown < end {
+                let spans = measure.measure(&all[covered..end]).unwrap();
+                shown = if spans.is_empty() { end } else { covered };
+                for span in spans {
+                    covered += span.length as usize;
+                    ends.extend(span.ends.then_some(covered));
+                }
+            }
+        }
+        let expected: Vec<usize> = whole
+            .iter()
+            .scan(0, |at, reply| {
+                *at += reply.len();
+                Some(*at)
+            })
+            .collect();
+        assert_eq!(ends, expected, "cut at {cut}");
+    }
+    let plugin = leaseway_sdk::testing::configure::<Redis>("{}").unwrap();
+    for stray in ["what?\r\n", ">2\r\n+invalidate\r\n*0\r\n"] {
+        assert!(
+            plugin.replies().measure(stray.as_bytes()).is_err(),
+            "{stray}"
         );
     }
 }
@@ -110,7 +238,9 @@ fn large_values_pass_unseen_in_both_directions() {
 
 #[test]
 fn a_client_that_never_waits_lets_others_have_their_turn() {
-    let mut session = ScriptedSession::<Redis>::new(r#"{"max-commands-per-lease": 2}"#);
+    let mut session = ScriptedSession::<Redis>::new(
+        r#"{"pooling": "command-exclusive", "max-commands-per-lease": 2}"#,
+    );
     session.client(&requests("GET 1; GET 2; GET 3"));
     assert_eq!(session.take_upstream(), requests("GET 1; GET 2"));
     session.client(&requests("GET 4"));

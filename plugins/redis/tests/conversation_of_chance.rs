@@ -91,7 +91,7 @@ proptest! {
         per_session in any::<bool>(),
         pieces in prop_oneof![1usize..9, Just(1000)],
     ) {
-        let pooling = if per_session { "session" } else { "command" };
+        let pooling = if per_session { "session" } else { "command-exclusive" };
         let config = format!(r#"{{"pooling": "{pooling}", "max-commands-per-lease": 3}}"#);
         let mut session = ScriptedSession::<Redis>::new(&config).in_pieces_of(pieces);
         let mut refused = false;

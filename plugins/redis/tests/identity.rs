@@ -254,7 +254,8 @@ fn a_lost_hello_is_one_error_and_nothing_changes() {
 
 #[test]
 fn reset_makes_the_client_who_the_config_says() {
-    let mut session = ScriptedSession::<Redis>::new(r#"{"database": 5}"#);
+    let mut session =
+        ScriptedSession::<Redis>::new(r#"{"pooling": "command-exclusive", "database": 5}"#);
     answered(&mut session, "SELECT 1; RESET", "+OK\r\n+RESET\r\n");
     exchange(&mut session, "GET a", "$-1\r\n");
     assert_eq!(
@@ -359,7 +360,10 @@ fn config_mistakes_are_named() {
             "`max-commands-per-lease`",
         ),
         (r#"{"max-commands-per-lease": 1000000}"#, "1 to 16384"),
-        (r#"{"pooling": "none"}"#, "`command` or `session`"),
+        (
+            r#"{"pooling": "none"}"#,
+            "`command`, `command-exclusive`, `session`",
+        ),
         (r#"{"pool": "command"}"#, "unknown field `pool`"),
         (r#"{"database": -1}"#, "`database`"),
     ] {

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (bool, Vec<(bool, Vec<u8>)>)| {
     let (per_session, pieces) = input;
-    let pooling = if per_session { "session" } else { "command" };
+    let pooling = if per_session { "session" } else { "command-exclusive" };
     let config = format!(r#"{{"pooling": "{pooling}", "max-commands-per-lease": 3}}"#);
     let mut session = ScriptedSession::<Redis>::new(&config);
     for (from_client, bytes) in pieces {

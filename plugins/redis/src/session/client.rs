@@ -3,8 +3,10 @@
 //! Commands are taken as many at a time as there are. What has to wait (for replies, or for
 //! more bytes) is left uncovered, and the host shows it again.
 
+use std::rc::Rc;
+
 use leaseway_sdk::frame::Parsed;
-use leaseway_sdk::{Choice, Side, Steps};
+use leaseway_sdk::{Choice, Request, Side, Steps};
 
 use super::pin::Pin;
 use super::{Lease, Session};
@@ -52,6 +54,9 @@ pub(super) enum Go {
 /// back: a call may return 4,096 steps.
 const MAX_ROUNDS: usize = 1024;
 
+/// How many commands at most are handed to a shared connection at a time.
+const MAX_SHARED: usize = 4096;
+
 /// A request shorter than this is not begun before its last argument is announced: a client that
 /// stops between two arguments owes no bytes that the host knows of, and would hold its
 /// connection for as long as it likes.
@@ -68,6 +73,18 @@ impl Session {
         }
         if !self.frame.is_done() {
             return self.swallow(shown);
+        }
+        if self.shared.config.pooling == Pooling::Command {
+            let requests = shareable(shown);
+            if !requests.is_empty() {
+                let known = self.shares_as.as_ref();
+                let same = known.is_some_and(|known| Rc::ptr_eq(known, &self.identity));
+                if same {
+                    return Choice::share(None, requests);
+                }
+                self.shares_as = Some(Rc::clone(&self.identity));
+                return Choice::share(Some(self.identity.target()), requests);
+            }
         }
         self.lease = Lease::default();
         let taken = self.take(shown);
@@ -280,6 +297,78 @@ impl Session {
             Class::Auth | Class::Hello | Class::Select => !self.lease.pin.is_held(),
             _ => false,
         }
+    }
+}
+
+/// The client's commands, if all of them may go to a connection that others use too: those that
+/// leave nothing behind and have one reply at once. None of them do if something else stands behind
+/// them, which is to have the same connection: `WAIT` asks for the writes in front of it. So does
+/// what stands behind a write and cannot be read yet.
+fn shareable(shown: &[u8]) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut at = 0;
+    let mut only_reads = true;
+    while let Some(rest) = shown.get(at..).filter(|rest| !rest.is_empty()) {
+        match shareable_one(rest) {
+            Some(request) if requests.len() < MAX_SHARED => {
+                at += request.length as usize;
+                only_reads &= request.idempotent;
+                requests.push(request);
+            }
+            Some(_) => break,
+            None if only_reads && is_incomplete(rest) => break,
+            None => return Vec::new(),
+        }
+    }
+    requests
+}
+
+/// The command at the front, if it is all here and may be shared.
+fn shareable_one(shown: &[u8]) -> Option<Request> {
+    let Parsed::Complete {
+        value: Front::Command(command),
+        ..
+    } = request::front(shown)
+    else {
+        return None;
+    };
+    let Parsed::Complete { value: class, .. } = commands::classify(&command) else {
+        return None;
+    };
+    let idempotent = match class {
+        Class::Read => true,
+        Class::Write => false,
+        _ => return None,
+    };
+    let (start, mut frame) = command.rest();
+    let covered = frame.cover(&shown[start..]).ok()?;
+    let length = start as u64 + covered;
+    if !frame.is_done() || length > shown.len() as u64 {
+        return None;
+    }
+    Some(Request {
+        length: u32::try_from(length).ok()?,
+        replies: 1,
+        idempotent,
+    })
+}
+
+/// Whether more has to come before it can be told what stands here.
+fn is_incomplete(shown: &[u8]) -> bool {
+    match request::front(shown) {
+        Parsed::Incomplete { .. } => true,
+        Parsed::Complete {
+            value: Front::Command(command),
+            ..
+        } => matches!(
+            commands::classify(&command),
+            Parsed::Incomplete { .. }
+                | Parsed::Complete {
+                    value: Class::Read | Class::Write,
+                    ..
+                }
+        ),
+        Parsed::Complete { .. } | Parsed::Invalid(_) => false,
     }
 }
 

@@ -17,13 +17,14 @@ use std::rc::Rc;
 
 use leaseway_sdk::{
     Choice, ChooseUpstream, Disposition, LeaseError, LeaseOutcome, OnData, OnEof, OnLeaseFailed,
-    PoolReturn, Side, Steps,
+    OnRequestFailed, PoolReturn, Side, Steps,
 };
 
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::resp::reply::Replies;
 use crate::resp::request::Rest;
+use crate::resp::write;
 use pin::Pin;
 
 /// What all sessions of a plugin share.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
 pub struct Session {
     shared: Rc<Shared>,
     identity: Rc<Identity>,
+    /// As whom it has last shared a connection.
+    shares_as: Option<Rc<Identity>>,
     /// The client has had a connection of its identity, so the server agrees to that.
     proved: bool,
     /// The client wants to be somebody else, and a connection has been asked for to find out
@@ -85,6 +88,7 @@ impl Session {
     pub(crate) fn new(shared: Rc<Shared>) -> Self {
         Self {
             identity: Rc::clone(&shared.identity),
+            shares_as: None,
             proved: false,
             shared,
             claim: None,
@@ -180,6 +184,12 @@ impl OnEof for Session {
 impl OnLeaseFailed for Session {
     fn on_lease_failed(&mut self, why: &LeaseError) -> Steps {
         self.failed(why)
+    }
+}
+
+impl OnRequestFailed for Session {
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8> {
+        write::own_error(why).repeat(replies as usize)
     }
 }
 

@@ -5,9 +5,9 @@ use leaseway_plugin_redis::Redis;
 use leaseway_sdk::Disposition;
 use leaseway_sdk::testing::{LeaseEnd, ScriptedSession};
 
-/// A session with command pooling.
+/// A session with command pooling, each command on a connection of its own.
 pub(crate) fn session() -> ScriptedSession<Redis> {
-    ScriptedSession::new("{}")
+    ScriptedSession::new(r#"{"pooling": "command-exclusive"}"#)
 }
 
 /// A session with session pooling.
