@@ -47,8 +47,10 @@ pub(super) enum Peer {
     Chooser,
     /// Under a plugin that is shown every byte, and keeps its connection.
     Passer,
-    /// Under the redis plugin, with a pool.
+    /// Under the redis plugin, with a pool, whose connections sessions share.
     Redis,
+    /// The same, with `pooling = "command-exclusive"`: each request leases a connection.
+    RedisExclusive,
     /// As `Plain`, by another build.
     PlainBefore,
     /// As `Redis`, by another build.
@@ -69,6 +71,7 @@ impl Peer {
             Self::Chooser => "leaseway, choosing plugin",
             Self::Passer => "leaseway, passing plugin",
             Self::Redis => "leaseway, redis plugin",
+            Self::RedisExclusive => "leaseway, redis plugin, exclusive",
             Self::PlainBefore => "baseline, no plugin",
             Self::RedisBefore => "baseline, redis plugin",
         }
@@ -297,12 +300,16 @@ impl Running {
         let (module, most) = match peer {
             Peer::Chooser => (Some("chooser"), tools.max_sessions),
             Peer::Passer => (Some("passer"), tools.max_sessions),
-            Peer::Redis | Peer::RedisBefore => (Some("redis"), pool),
+            Peer::Redis | Peer::RedisExclusive | Peer::RedisBefore => (Some("redis"), pool),
             _ => (None, tools.max_sessions),
         };
         let plugins = tools.plugins.to_string_lossy();
         let upstream = upstream.to_string();
-        let config = leaseway(module, most);
+        let settings = match peer {
+            Peer::RedisExclusive => "config = { pooling = \"command-exclusive\" }\n",
+            _ => "",
+        };
+        let config = leaseway(module, settings, most);
         let values = [("upstream", &*upstream), ("plugins", &*plugins)];
         let binary = match peer {
             Peer::PlainBefore | Peer::RedisBefore => tools.baseline.as_ref(),
@@ -330,9 +337,9 @@ pub(super) struct Calls {
     pub(super) seconds: f64,
 }
 
-fn leaseway(module: Option<&str>, most: usize) -> String {
+fn leaseway(module: Option<&str>, settings: &str, most: usize) -> String {
     let plugin = module.map_or_else(String::new, |name| {
-        format!("[plugins.p]\nmodule = \"{{plugins}}/{name}.wasm\"\n")
+        format!("[plugins.p]\nmodule = \"{{plugins}}/{name}.wasm\"\n{settings}")
     });
     let governed = module.map_or("", |_| "plugin = \"p\"\n");
     format!(

@@ -54,6 +54,8 @@ pub(crate) enum Workload {
     Ticking,
     /// 1,000 clients that read and write, where possible on 20 connections.
     Thousand,
+    /// The same at a fixed rate, and 50 clients, one request at a time and 16.
+    Shared,
     /// What a plugin adds to a request.
     Plugins,
     /// How long a plugin takes to load.
@@ -61,7 +63,7 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Bulk,
         Self::Requests,
         Self::Sessions,
@@ -69,6 +71,7 @@ impl Workload {
         Self::Idle,
         Self::Ticking,
         Self::Thousand,
+        Self::Shared,
         Self::Plugins,
         Self::Loading,
     ];
@@ -82,6 +85,7 @@ impl Workload {
             Self::Idle => "idle: sessions that do nothing after one request",
             Self::Ticking => "ticking: one request a second on each session",
             Self::Thousand => "thousand: 1,000 clients, redis GET and SET",
+            Self::Shared => "shared: redis GET, 64 B, on 20 connections",
             Self::Plugins => "plugins: what a plugin adds, redis GET, 64 B, 20 sessions that stay",
             Self::Loading => "loading: from the start to a checked config",
         }
@@ -144,6 +148,7 @@ pub(super) fn run(
         Workload::Idle => bench.idle(title),
         Workload::Ticking => bench.ticking(title),
         Workload::Thousand => bench.thousand(title),
+        Workload::Shared => bench.shared(title),
         Workload::Plugins => bench.plugins(title),
         Workload::Loading => loading::run(title, effort, tools),
     }
@@ -215,7 +220,16 @@ impl Bench<'_> {
     }
 
     fn sessions(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [&OTHERS[..], &[Peer::Plain, Peer::Chooser, Peer::Redis]].concat();
+        let peers = [
+            &OTHERS[..],
+            &[
+                Peer::Plain,
+                Peer::Chooser,
+                Peer::Redis,
+                Peer::RedisExclusive,
+            ],
+        ]
+        .concat();
         let (redis, exchanges) = self.redis(1)?;
         let all = self.start(&peers, redis.addr(), AT_A_TIME)?;
         self.one_request_each(title, &redis, &all, &exchanges[0][1])
@@ -320,7 +334,11 @@ impl Bench<'_> {
     }
 
     fn thousand(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        let peers = [&OTHERS[..], &[Peer::Plain, Peer::Redis]].concat();
+        let peers = [
+            &OTHERS[..],
+            &[Peer::Plain, Peer::Redis, Peer::RedisExclusive],
+        ]
+        .concat();
         let (redis, exchanges) = self.redis(1000)?;
         let all = self.start(&peers, redis.addr(), POOL)?;
         let mut table = Table::new(title);
@@ -331,6 +349,35 @@ impl Bench<'_> {
             Ok(())
         })?;
         Ok(vec![table])
+    }
+
+    fn shared(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+        let peers = [&OTHERS[..], &[Peer::Redis, Peer::RedisExclusive]].concat();
+        let (redis, exchanges) = self.redis(1000)?;
+        let all = self.start(&peers, redis.addr(), POOL)?;
+        let mut tables = Vec::new();
+        for (clients, depth) in [(50, 1), (50, 16), (1000, 1)] {
+            let mut table = Table::new(format!("{title}; clients: {clients}, each with {depth}"));
+            let reads: Vec<_> = exchanges[..clients]
+                .iter()
+                .map(|own| vec![own[1].repeated(depth)])
+                .collect();
+            for _ in 0..self.effort.rounds {
+                let mut slowest = f64::INFINITY;
+                for running in &all {
+                    let outcome = self.saturate(running, &reads)?;
+                    table.push(running.peer, RATE, outcome.per_second() * depth as f64);
+                    table.push(running.peer, CPU, outcome.cpu_micros() / depth as f64);
+                    slowest = slowest.min(outcome.per_second());
+                }
+                for running in &all {
+                    let outcome = self.at_rate(running, &reads, slowest / 2.0)?;
+                    push_latencies(&mut table, running.peer, &outcome);
+                }
+            }
+            tables.push(table);
+        }
+        Ok(tables)
     }
 
     fn plugins(&self, title: &str) -> anyhow::Result<Vec<Table>> {
@@ -346,7 +393,13 @@ impl Bench<'_> {
             name: "ns a plugin call, by the relay's own clock",
             better: Better::Less,
         };
-        let peers = [Peer::Plain, Peer::Chooser, Peer::Passer, Peer::Redis];
+        let peers = [
+            Peer::Plain,
+            Peer::Chooser,
+            Peer::Passer,
+            Peer::Redis,
+            Peer::RedisExclusive,
+        ];
         // As many sessions as the pools have connections: nobody waits in line.
         let (redis, exchanges) = self.redis(POOL)?;
         let reads: Vec<_> = exchanges.iter().map(|own| vec![own[1].clone()]).collect();

@@ -21,6 +21,16 @@ pub(super) struct Exchange {
     pub(super) reply: Vec<u8>,
 }
 
+impl Exchange {
+    /// So many of them at once.
+    pub(super) fn repeated(&self, times: usize) -> Self {
+        Self {
+            request: self.request.repeat(times),
+            reply: self.reply.repeat(times),
+        }
+    }
+}
+
 /// What one run has brought.
 #[derive(Debug)]
 pub(super) struct Outcome {
