@@ -343,6 +343,43 @@ async fn a_slow_reader_is_closed_when_others_wait_behind_it() {
     assert!(slow.read_to_end().await.unwrap().len() < 60 * BIG);
 }
 
+/// A client that reads slowly, but reads, keeps the others waiting for as long as it takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_steady_reader_is_waited_for() {
+    const PIECE: usize = 64 << 10;
+    let config = format!("[process]\nworkers = 1\n{CONFIG}");
+    let redis = RedisServer::start(&[]).await;
+    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
+    let address = redis.addr().to_string();
+    let values = [("redis", &*address), ("connections", "1")];
+    let relay = Relay::start_with(&config, &values).await;
+    let mut steady = Resp::connect(relay.addr()).await;
+    let gets = encode(&["GET", "big"]).repeat(20);
+    steady.send_raw(&gets).await.unwrap();
+    let mut other = Resp::connect(relay.addr()).await;
+    other.send_raw(&encode(&["PING"])).await.unwrap();
+    let mut left = 20 * (BIG + "$700000\r\n\r\n".len());
+    let mut piece = vec![0; PIECE];
+    while left > 0 {
+        // Its pace: several times the limit in all.
+        tokio::time::sleep(Duration::from_millis(8)).await;
+        let count = left.min(PIECE);
+        steady
+            .socket()
+            .read_exact(&mut piece[..count])
+            .await
+            .unwrap();
+        left -= count;
+    }
+    assert_eq!(other.read_reply().await.unwrap(), Reply::simple("PONG"));
+    let ended = [("reason", "timeout")];
+    let metrics = relay.metrics().await;
+    assert_eq!(
+        metrics.sum_where("leaseway_session_ends_total", &ended),
+        0.0
+    );
+}
+
 /// Who sends ten thousand commands at once takes turns with who sends one at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_commands_and_single_ones_take_turns() {

@@ -126,6 +126,8 @@ pub trait SessionHooks {
 pub trait MeasureReplies {
     /// See `measure` in the contract. The inner error is the plugin's own.
     fn measure(&mut self, data: &[u8]) -> Result<Result<Vec<Span>, String>, Fault>;
+    /// False once its instance has faulted: it will measure nothing any more.
+    fn is_live(&self) -> bool;
 }
 
 /// The name of a reason, for logs and metrics.

@@ -335,6 +335,10 @@ impl MeasureReplies for RepliesHandle {
             replies.call_measure(&mut live.store, resource, data)
         })
     }
+
+    fn is_live(&self) -> bool {
+        self.instance.fault.borrow().is_none()
+    }
 }
 
 impl Drop for RepliesHandle {

@@ -211,6 +211,9 @@ impl SessionTask {
         if let Some(sharer) = &mut self.sharing {
             if sharer.member.is_too_slow() {
                 self.engine.expire("slow-reader-timeout", hooks);
+                // Those behind it wait no longer.
+                self.sharing = None;
+                return true;
             }
             if self.engine.takes_replies()
                 && let Some(mail) = sharer.member.take_mail()
@@ -308,8 +311,10 @@ impl SessionTask {
             match written {
                 Poll::Pending => break,
                 Poll::Ready(Ok(count)) => {
-                    if let (Side::Upstream, Some(lease)) = (side, &mut self.lease) {
-                        lease.wrote(count);
+                    match (side, &mut self.lease, &self.sharing) {
+                        (Side::Upstream, Some(lease), _) => lease.wrote(count),
+                        (Side::Client, _, Some(sharer)) => sharer.member.client_reads(),
+                        _ => {}
                     }
                     self.engine.wrote(side, count);
                 }

@@ -204,6 +204,7 @@ impl Engine {
             }
             return Ok(());
         }
+        self.choosing = false;
         match self.sharing.hold(choice) {
             Some(choice) => self.chosen(choice),
             None => Ok(()),

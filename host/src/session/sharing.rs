@@ -143,6 +143,10 @@ impl Engine {
             return;
         }
         let Failure { why, replies, cut } = failure;
+        if replies == 0 && !cut {
+            // Nobody waits to hear of it.
+            return self.replied(Vec::new(), 1, hooks);
+        }
         if cut {
             let why = crate::contract::lease_error_text(&why);
             return self.finish(End::ReplyCut(why), hooks);

@@ -62,8 +62,22 @@ struct State {
     closing: bool,
     /// Since its connection is to go to somebody who waits for one.
     gives_way: bool,
-    /// Since when the first in order has not taken what waits for it.
-    held_up: Option<Pin<Box<Sleep>>>,
+    /// The first in order does not take what waits for it.
+    held_up: Option<HeldUp>,
+    /// The last time that a byte came or went.
+    moved: Instant,
+    /// Looks now and then whether that is long ago.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// Why nothing can be written any more. What has come before that is still dealt out.
+    write_failed: Option<String>,
+}
+
+/// Somebody who does not take what waits for it.
+struct HeldUp {
+    by: Rc<Inbox>,
+    /// How often it had taken something, when the timer was set.
+    taken: u64,
+    timer: Pin<Box<Sleep>>,
 }
 
 impl std::fmt::Debug for SharedConnection {
@@ -85,6 +99,9 @@ impl SharedConnection {
                 closing: false,
                 gives_way: false,
                 held_up: None,
+                moved: Instant::now(),
+                silence: None,
+                write_failed: None,
             }),
             waker: RefCell::new(None),
         });
@@ -236,7 +253,13 @@ impl State {
 
     fn opened(&mut self, result: Result<Lease, LeaseError>, crowd: &Rc<Crowd>) {
         match result {
-            Ok(lease) => self.phase = Phase::Open(Box::new(lease)),
+            Ok(lease) => {
+                self.phase = Phase::Open(Box::new(lease));
+                self.moved = Instant::now();
+                self.write_failed = None;
+                // Its instance may have ended with another session's fault.
+                self.measure.take_if(|measure| !measure.is_live());
+            }
             Err(why) => {
                 if !matches!(why, LeaseError::Draining) {
                     let text = lease_error_text(&why);
@@ -305,11 +328,9 @@ impl State {
             return Poll::Ready(Err("its endpoint was ejected".to_owned()));
         }
         let mut done = 0;
+        let mut moved = false;
         for round in 0.. {
-            let wrote = match self.write(lease, cx, &mut done) {
-                Ok(wrote) => wrote,
-                Err(why) => return Poll::Ready(Err(why)),
-            };
+            let wrote = self.write(lease, cx, &mut done);
             let read = match self.read(lease, crowd, cx, &mut done) {
                 Ok(read) => read,
                 Err(why) => return Poll::Ready(Err(why)),
@@ -318,8 +339,12 @@ impl State {
                 break;
             }
             if !wrote && !read {
+                if let Some(why) = self.write_failed.take() {
+                    return Poll::Ready(Err(why));
+                }
                 break;
             }
+            moved = true;
             if round == MAX_ROUNDS {
                 cx.waker().wake_by_ref();
                 break;
@@ -337,17 +362,40 @@ impl State {
         }
         self.closing |= crowd.group().is_some_and(|group| lease.is_past_use(group));
         self.watch_held_up(lease.is_wanted(), crowd, cx);
-        Poll::Pending
+        if moved {
+            self.moved = Instant::now();
+        }
+        match self.is_stalled(crowd, cx) {
+            true => Poll::Ready(Err("nothing has moved for stall-timeout".to_owned())),
+            false => Poll::Pending,
+        }
     }
 
-    fn write(
-        &mut self,
-        lease: &mut Lease,
-        cx: &mut Context<'_>,
-        done: &mut usize,
-    ) -> Result<bool, String> {
+    /// Whether nothing has moved for `stall-timeout`, in the middle of a reply or in front of one
+    /// that nobody waits for any more. Clients that wait for a reply to begin may do so, as on a
+    /// connection of their own.
+    fn is_stalled(&mut self, crowd: &Crowd, cx: &mut Context<'_>) -> bool {
+        let limit = crowd.context.config.stall_timeout;
+        let timer = self
+            .silence
+            .get_or_insert_with(|| Box::pin(sleep_until(self.moved + limit)));
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let due = self.moved + limit;
+            if due <= now && self.held_up.is_none() && self.order.is_given_up() {
+                return true;
+            }
+            timer
+                .as_mut()
+                .reset(if due > now { due } else { now + limit });
+        }
+        false
+    }
+
+    /// Writes what there is to write. True if anything went.
+    fn write(&mut self, lease: &mut Lease, cx: &mut Context<'_>, done: &mut usize) -> bool {
         let mut moved = false;
-        while !self.order.unwritten().is_empty() {
+        while self.write_failed.is_none() && !self.order.unwritten().is_empty() {
             let unwritten = self.order.unwritten();
             match write(lease.stream_mut(), cx, unwritten, Passing::Memory(&[])) {
                 Poll::Pending => break,
@@ -358,11 +406,11 @@ impl State {
                 }
                 Poll::Ready(Err(error)) => {
                     lease.failed(&error);
-                    return Err(error.to_string());
+                    self.write_failed = Some(error.to_string());
                 }
             }
         }
-        Ok(moved)
+        moved
     }
 
     fn read(
@@ -464,21 +512,26 @@ impl State {
             self.held_up = None;
             return;
         }
-        if let Some(front) = self.order.front() {
-            front.tell_when_taken(cx.waker());
+        let Some(front) = self.order.front() else {
+            return;
+        };
+        front.tell_when_taken(cx.waker());
+        let due = || Instant::now() + crowd.slow_reader_timeout();
+        let held_up = self.held_up.get_or_insert_with(|| HeldUp {
+            by: Rc::clone(front),
+            taken: front.taken(),
+            timer: Box::pin(sleep_until(due())),
+        });
+        if !Rc::ptr_eq(&held_up.by, front) || held_up.taken != front.taken() {
+            held_up.by = Rc::clone(front);
+            held_up.taken = front.taken();
+            held_up.timer.as_mut().reset(due());
         }
-        let limit = crowd.slow_reader_timeout();
-        let timer = self
-            .held_up
-            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
-        if timer.as_mut().poll(cx).is_ready() {
-            if (is_wanted || self.order.others_wait())
-                && let Some(front) = self.order.front()
-            {
+        while held_up.timer.as_mut().poll(cx).is_ready() {
+            if is_wanted || self.order.others_wait() {
                 front.too_slow();
             }
-            timer.as_mut().reset(Instant::now() + limit);
-            let _ = timer.as_mut().poll(cx);
+            held_up.timer.as_mut().reset(due());
         }
     }
 }

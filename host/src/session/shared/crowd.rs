@@ -90,18 +90,21 @@ impl Crowd {
         bytes: &[u8],
         requests: &[Request],
     ) -> usize {
-        let outstanding = member.inbox.outstanding() as usize;
-        let most = MAX_PER_SESSION.saturating_sub(outstanding);
+        // Those as well that it has not heard the end of, or who never reads could fail for ever.
+        let most = MAX_PER_SESSION.saturating_sub(member.inbox.unsettled());
+        if most == 0 {
+            return 0;
+        }
         let max_in_flight = self.max_in_flight();
         let home = match &member.home {
-            Some(home) if outstanding > 0 => Some(Rc::clone(home)),
+            Some(home) if member.inbox.outstanding() > 0 => Some(Rc::clone(home)),
             _ => self.pick(max_in_flight),
         };
         let room = home.as_ref().map_or(0, |home| home.room(max_in_flight));
         let count = room.min(most).min(requests.len());
         let Some(home) = home.filter(|_| count > 0) else {
             // Who has requests under way is woken by their replies.
-            if outstanding == 0 {
+            if member.inbox.outstanding() == 0 && member.inbox.joins_line() {
                 self.waiting
                     .borrow_mut()
                     .push_back(Rc::clone(&member.inbox));
@@ -140,13 +143,15 @@ impl Crowd {
         let mut resting = None;
         let mut least: Option<(usize, &Rc<SharedConnection>)> = None;
         let mut occupied = None;
-        for connection in connections.iter() {
-            if connection.is_closing() {
-                continue;
-            }
+        let mut is_full = false;
+        for connection in connections.iter().filter(|one| !one.is_closing()) {
             let load = connection.load();
             if load == 0 && connection.is_resting() {
                 resting = Some(connection);
+                continue;
+            }
+            if connection.room(max_in_flight) == 0 {
+                is_full = true;
                 continue;
             }
             let best = match connection.is_occupied() {
@@ -158,14 +163,15 @@ impl Crowd {
             }
         }
         if let Some((load, connection)) = least
-            && load < SPREAD.min(max_in_flight)
+            && load < SPREAD
         {
             return Some(Rc::clone(connection));
         }
-        let waits_for_one = least.or(occupied).is_none() && !self.giving_way.get();
+        // With none at all, one waits in line for its connection.
+        let needs_one = least.or(occupied).is_none() && !is_full;
         // One that is idle on another worker takes a message and a while to come.
-        let is_worth_it = least.is_some_and(|(load, _)| load >= FAR_SPREAD);
-        if waits_for_one || self.has_spare(least.is_none() || is_worth_it) {
+        let anywhere = least.is_none_or(|(load, _)| load >= FAR_SPREAD);
+        if needs_one || self.has_spare(anywhere) {
             if let Some(connection) = resting {
                 return Some(Rc::clone(connection));
             }
@@ -212,10 +218,12 @@ impl Crowd {
 
     /// There is room for so many more requests.
     pub(super) fn freed(&self, count: usize) {
-        let mut waiting = self.waiting.borrow_mut();
-        let count = count.min(waiting.len());
-        for inbox in waiting.drain(..count) {
-            inbox.call();
+        let mut left = count;
+        while left > 0 {
+            let Some(inbox) = self.waiting.borrow_mut().pop_front() else {
+                return;
+            };
+            left -= usize::from(inbox.is_called());
         }
     }
 

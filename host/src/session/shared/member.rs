@@ -36,6 +36,10 @@ pub(super) struct Inbox {
     gone: Cell<bool>,
     /// It has kept others waiting for too long.
     slow: Cell<bool>,
+    /// How often the client has taken something.
+    taken: Cell<u64>,
+    /// It stands in line for room.
+    in_line: Cell<bool>,
 }
 
 impl Inbox {
@@ -43,11 +47,6 @@ impl Inbox {
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
-    }
-
-    /// Wakes the session: there may be room for its requests.
-    pub(super) fn call(&self) {
-        self.wake();
     }
 
     /// Wakes this when the mail has been taken.
@@ -61,8 +60,32 @@ impl Inbox {
         self.wake();
     }
 
+    /// How often its client has taken something of its replies.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
+    /// Joins a line, unless it stands there: true if it has.
+    pub(super) fn joins_line(&self) -> bool {
+        !self.in_line.replace(true)
+    }
+
+    /// Leaves the line and is woken; false if nobody is there any more.
+    pub(super) fn is_called(&self) -> bool {
+        self.in_line.set(false);
+        self.wake();
+        !self.gone.get()
+    }
+
+    /// Requests that are not done.
     pub(super) fn outstanding(&self) -> u32 {
         self.outstanding.get()
+    }
+
+    /// The same, with those that are and whose end the session has not taken note of.
+    pub(super) fn unsettled(&self) -> usize {
+        let mail = self.mail.borrow();
+        self.outstanding.get() as usize + mail.finished as usize + mail.failures.len()
     }
 
     pub(super) fn added(&self, requests: u32) {
@@ -142,6 +165,11 @@ impl Member {
 }
 
 impl Member {
+    /// Takes note that the client has taken something.
+    pub(in crate::session) fn client_reads(&self) {
+        self.inbox.taken.set(self.inbox.taken.get() + 1);
+    }
+
     /// Whether the client has kept others waiting for too long.
     pub(in crate::session) fn is_too_slow(&self) -> bool {
         self.inbox.slow.get()

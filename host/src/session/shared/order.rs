@@ -157,6 +157,13 @@ impl<M: Owner + Clone> Order<M> {
             .is_some_and(|front| !front.owner.is_gone() && front.owner.buffered() >= limit)
     }
 
+    /// Whether a reply has come in part, or is owed to somebody who has left.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.entries
+            .front()
+            .is_some_and(|front| front.midway || front.owner.is_gone())
+    }
+
     /// Whose reply is next.
     pub(super) fn front(&self) -> Option<&M> {
         self.entries.front().map(|front| &front.owner)

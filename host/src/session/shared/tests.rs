@@ -402,7 +402,7 @@ proptest! {
 /// Not drawn at random: every sequence of so many of these events.
 #[test]
 fn every_interleaving_of_few_events_keeps_the_order() {
-    const DEPTH: usize = 6;
+    const DEPTH: usize = 7;
     let ask = |owner, replies, idempotent| Event::Ask {
         owner,
         padding: 0,

@@ -89,6 +89,22 @@ pub fn classify(command: &Command<'_>) -> Parsed<Class> {
     }
 }
 
+/// Commands that act on what others are doing: behind those on a connection they would come too
+/// late.
+const INTERRUPTING: [&str; 5] = ["client", "failover", "function", "script", "shutdown"];
+
+/// Whether a command may travel on a connection among those of others, as far as its class lets it.
+#[inline]
+#[must_use]
+pub fn may_stand_behind_others(command: &Command<'_>) -> bool {
+    let name = Lowered::new(command.name());
+    // All of them have six to eight letters, and most commands fewer.
+    !(6..=8).contains(&name.len)
+        || !INTERRUPTING
+            .iter()
+            .any(|one| one.as_bytes() == name.bytes())
+}
+
 #[inline]
 fn named(name: &[u8]) -> Named {
     let name = Lowered::new(name);

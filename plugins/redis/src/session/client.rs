@@ -340,6 +340,9 @@ fn shareable_one(shown: &[u8]) -> Option<Request> {
         Class::Write => false,
         _ => return None,
     };
+    if !commands::may_stand_behind_others(&command) {
+        return None;
+    }
     let (start, mut frame) = command.rest();
     let covered = frame.cover(&shown[start..]).ok()?;
     let length = start as u64 + covered;
