@@ -41,7 +41,7 @@ impl Puppet {
         self
     }
     fn session(&self) -> ScriptedSession<Puppet> {
-        ScriptedSession::of(self)
+        ScriptedSession::of(self.clone())
     }
     fn shown(&self) -> Vec<String> {
         std::mem::take(&mut self.0.borrow_mut().shown)
@@ -98,7 +98,45 @@ impl PoolReturn for Puppet {
         Disposition::Keep
     }
 }
+impl OnRequestFailed for Puppet {
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8> {
+        self.note("lost", why.to_string().as_bytes());
+        b"sorry;".repeat(replies as usize)
+    }
+}
+impl Replies for Puppet {
+    fn replies(&self) -> Box<dyn MeasureReplies> {
+        Box::new(Sentences)
+    }
+}
+
+/// Replies end with a semicolon.
+struct Sentences;
+
+impl MeasureReplies for Sentences {
+    fn measure(&mut self, data: &[u8]) -> Result<Vec<Span>, String> {
+        if data.contains(&b'!') {
+            return Err("an outcry".to_owned());
+        }
+        let pieces = data.split_inclusive(|byte| *byte == b';');
+        Ok(pieces
+            .map(|piece| Span {
+                length: piece.len() as u64,
+                ends: piece.ends_with(b";"),
+            })
+            .collect())
+    }
+}
 export!(Puppet);
+
+fn share(requests: &[(u32, u32)]) -> Choice {
+    let requests = requests.iter().map(|(length, replies)| Request {
+        length: *length,
+        replies: *replies,
+        idempotent: false,
+    });
+    Choice::share(Some(Target::default()), requests.collect())
+}
 
 fn lease() -> Choice {
     Choice::lease(Target::default())
@@ -770,4 +808,80 @@ fn a_release_by_the_client_in_mid_reply_panics() {
     session.client(b"a");
     session.upstream(b"uv");
     session.client(b"b");
+}
+
+#[test]
+fn shared_requests_go_at_once_and_what_is_not_shared_waits_for_their_replies() {
+    let puppet = Puppet::default()
+        .choice(share(&[(2, 1), (1, 0), (2, 2)]))
+        .choice(share(&[(1, 1)]))
+        .choice(lease().then(Steps::new().forward(1)));
+    let mut session = puppet.session();
+    session.client(b"aabccd");
+    assert_eq!(session.take_upstream(), b"aabccd");
+    assert!(session.is_sharing() && !session.is_leased());
+    session.client(b"e");
+    assert_eq!(puppet.shown(), ["choose aabccd", "choose d", "choose e"]);
+    for (sent, got) in [("one;t", "one;t"), ("wo;three;", "wo;three;"), ("fo", "fo")] {
+        session.upstream(sent.as_bytes());
+        assert_eq!(session.take_client(), got.as_bytes());
+        assert_eq!(session.take_upstream(), b"", "it waits for all replies");
+    }
+    session.upstream(b"ur;");
+    assert_eq!(session.take_client(), b"ur;");
+    assert_eq!(session.take_upstream(), b"e");
+    assert!(!session.is_sharing() && session.is_leased());
+}
+
+#[test]
+fn a_client_that_closes_its_side_gets_the_replies_to_what_it_has_shared() {
+    let puppet = Puppet::default().choice(share(&[(1, 1)]));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.client_eof();
+    assert_eq!(session.end(), None);
+    session.upstream(b"one;");
+    assert_eq!(session.take_client(), b"one;");
+    assert_eq!(session.end(), Some(&SessionEnd::ClientClosed));
+}
+
+#[test]
+fn a_lost_shared_connection_is_told_for_each_request_but_for_half_a_reply() {
+    let puppet = Puppet::default().choice(share(&[(1, 1), (1, 2), (1, 0)]));
+    let mut session = puppet.session();
+    session.client(b"abc");
+    session.upstream(b"one;two;");
+    session.lose("gone");
+    assert_eq!(session.take_client(), b"one;two;sorry;");
+    assert_eq!(
+        puppet.shown(),
+        ["choose abc", "lost the connection was lost: gone"]
+    );
+    assert_eq!(session.end(), None);
+
+    let puppet = Puppet::default().choice(share(&[(1, 1)]));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.upstream(b"on");
+    session.lose("gone");
+    assert!(matches!(session.end(), Some(SessionEnd::ReplyCut(_))));
+}
+
+#[test]
+fn what_nobody_asked_for_and_what_is_no_reply_end_a_shared_connection() {
+    for (sent, got) in [("one;two;", "one;"), ("!", "sorry;")] {
+        let puppet = Puppet::default().choice(share(&[(1, 1)]));
+        let mut session = puppet.session();
+        session.client(b"a");
+        session.upstream(sent.as_bytes());
+        assert_eq!(session.take_client(), got.as_bytes());
+        assert!(!session.is_sharing());
+    }
+}
+
+#[test]
+#[should_panic(expected = "a request was shared that has not all been shown")]
+fn sharing_what_was_not_shown_panics() {
+    let puppet = Puppet::default().choice(share(&[(2, 1)]));
+    puppet.session().client(b"a");
 }

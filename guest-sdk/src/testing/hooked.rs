@@ -3,7 +3,8 @@
 
 use crate::export::Exported;
 use crate::{
-    Choice, Disposition, LeaseError, LeaseOutcome, LeaseRequest, Leased, Side, Step, Target,
+    Choice, Disposition, LeaseError, LeaseOutcome, LeaseRequest, Leased, MeasureReplies, Side,
+    Step, Target,
 };
 
 /// Steps that one call may return.
@@ -23,10 +24,13 @@ pub(super) trait Hooked {
     fn on_data(&mut self, origin: Side, data: &[u8]) -> Vec<Step>;
     fn on_eof(&mut self, origin: Side) -> Vec<Step>;
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Disposition;
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8>;
+    fn replies(&self) -> Box<dyn MeasureReplies>;
 }
 
 /// The hooks of a plugin's session.
 pub(super) struct Hooks<'s, P: Exported> {
+    pub(super) plugin: &'s P,
     pub(super) session: &'s mut P::Session,
     pub(super) max_shown: usize,
 }
@@ -94,6 +98,14 @@ impl<P: Exported> Hooked for Hooks<'_, P> {
 
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Disposition {
         P::pool_return(self.session, outcome)
+    }
+
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8> {
+        P::on_request_failed(self.session, why, replies)
+    }
+
+    fn replies(&self) -> Box<dyn MeasureReplies> {
+        P::replies(self.plugin)
     }
 }
 

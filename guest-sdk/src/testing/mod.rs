@@ -15,6 +15,7 @@ mod pump;
 mod record;
 mod relay;
 mod session;
+mod sharing;
 mod way;
 
 pub use connection::{ScriptedConnection, connect, probe, reset};

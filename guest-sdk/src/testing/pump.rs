@@ -29,7 +29,8 @@ impl Relay {
     fn advance(&mut self, side: Side, plugin: &mut dyn Hooked) -> Result<bool, SessionEnd> {
         let mut progressed = false;
         loop {
-            if self.waiting() || (side == Side::Upstream && !self.held()) {
+            let held_up = side == Side::Client && self.sharing.holds_up();
+            if held_up || self.waiting() || (side == Side::Upstream && !self.held()) {
                 return Ok(progressed);
             }
             progressed |= self.cover(side);
@@ -99,8 +100,15 @@ impl Relay {
             return Ok(false);
         }
         if !self.held() {
-            if self.draining {
+            if self.draining && self.sharing.is_quiet() {
                 return Err(SessionEnd::Drain);
+            }
+            if let Some(choice) = self.sharing.take_held() {
+                self.chosen(choice);
+                return Ok(true);
+            }
+            if self.draining {
+                return Ok(false);
             }
             if uncovered <= self.client.shown {
                 return self.full_or_waiting(uncovered);
@@ -151,15 +159,22 @@ impl Relay {
         }
         let uncovered = self.client.uncovered.len();
         self.client.shown = uncovered;
-        match plugin.choose_upstream(&self.client.uncovered) {
-            Choice::NeedMore => {
-                if uncovered >= self.max_shown {
-                    return Err(SessionEnd::MaxShown(self.max_shown));
-                }
+        let choice = plugin.choose_upstream(&self.client.uncovered);
+        if let Choice::NeedMore = choice {
+            if uncovered >= self.max_shown {
+                return Err(SessionEnd::MaxShown(self.max_shown));
             }
-            Choice::Share(_) => panic!(
-                "a scripted session has no shared connections: call `choose_upstream` by itself"
-            ),
+        } else if let Some(choice) = self.sharing.hold(choice) {
+            self.chosen(choice);
+        }
+        Ok(())
+    }
+
+    /// Carries out what the plugin has chosen.
+    fn chosen(&mut self, choice: Choice) {
+        match choice {
+            Choice::NeedMore => {}
+            Choice::Share(share) => self.share(share),
             Choice::Lease(request) => {
                 self.client.program.extend(request.then);
                 self.ask(request.target);
@@ -172,7 +187,6 @@ impl Relay {
                 self.client.program.extend(steps);
             }
         }
-        Ok(())
     }
 
     /// Starts to wait for a lease.
@@ -236,7 +250,11 @@ impl Relay {
         plugin: &mut dyn Hooked,
     ) -> Result<bool, SessionEnd> {
         // The end of the upstream's side is a loss, and noticed where that is due.
-        if side == Side::Upstream || !self.client.ended || self.reply_under_way() {
+        if side == Side::Upstream
+            || !self.client.ended
+            || self.reply_under_way()
+            || !self.sharing.is_quiet()
+        {
             return Ok(false);
         }
         if !self.held() || !self.has(Hooks::ON_EOF) {

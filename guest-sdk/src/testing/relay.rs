@@ -7,6 +7,7 @@
 
 use super::hooked::Hooked;
 use super::record::{Lease, LeaseEnd, SessionEnd};
+use super::sharing::Sharing;
 use super::way::{Owed, Way};
 use crate::{Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target};
 
@@ -42,6 +43,7 @@ pub(super) struct Relay {
     pub(super) half_closed: bool,
     pub(super) barren_leases: u32,
     pub(super) draining: bool,
+    pub(super) sharing: Sharing,
 }
 
 impl Relay {
@@ -64,6 +66,7 @@ impl Relay {
             half_closed: false,
             barren_leases: 0,
             draining: false,
+            sharing: Sharing::default(),
         }
     }
 
@@ -118,6 +121,9 @@ impl Relay {
     pub(super) fn arrive(&mut self, side: Side, bytes: &[u8]) {
         if self.end.is_some() {
             return;
+        }
+        if side == Side::Upstream && !self.held() && !self.sharing.is_quiet() {
+            return self.sharing.unread.extend(bytes);
         }
         assert!(
             side == Side::Client || self.held(),
@@ -184,6 +190,10 @@ impl Relay {
     }
 
     pub(super) fn lose(&mut self, why: &str, plugin: &mut dyn Hooked) {
+        if !self.held() && !self.sharing.is_quiet() {
+            self.lose_shared(why, plugin);
+            return self.run(plugin);
+        }
         assert!(self.held(), "no connection is leased that could be lost");
         let told = self.lost(why, plugin);
         self.settle_result(told, plugin);
@@ -195,7 +205,7 @@ impl Relay {
         self.draining = true;
         if self.waiting() {
             self.fail(LeaseError::Draining, plugin);
-        } else if !self.held() {
+        } else if !self.held() && self.sharing.is_quiet() {
             self.finish(SessionEnd::Drain, plugin);
         }
     }
@@ -226,6 +236,7 @@ impl Relay {
             self.give_back(disposition);
         }
         self.asked = false;
+        self.sharing = Sharing::default();
         self.client.program.clear();
         self.client.uncovered.clear();
         self.client.passing.clear();
@@ -237,7 +248,7 @@ impl Relay {
 
     /// A session that is woken looks first whether it may go on.
     pub(super) fn wake(&mut self, plugin: &mut dyn Hooked) {
-        if self.draining && !self.held() && !self.waiting() {
+        if self.draining && !self.held() && !self.waiting() && self.sharing.is_quiet() {
             self.finish(SessionEnd::Drain, plugin);
         }
     }
@@ -246,6 +257,7 @@ impl Relay {
     pub(super) fn settle(&mut self, plugin: &mut dyn Hooked) {
         loop {
             let mut moved = self.lend(plugin);
+            moved |= self.deal_out(plugin);
             moved |= self.flush(Side::Upstream, plugin);
             moved |= self.flush(Side::Client, plugin);
             moved |= self.fill(Side::Upstream, plugin);

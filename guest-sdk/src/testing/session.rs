@@ -13,6 +13,9 @@ use crate::{LeaseError, SessionInfo, Side};
 /// and later ones are not if an earlier one was kept. The session is accepted at the first thing
 /// that the test lets happen, or looks at. Both sides take whatever is written to them at once.
 ///
+/// Requests that the plugin shares go out as if nobody else used the connection, and what the
+/// upstream sends while any are under way is measured by the plugin's [`Replies`](crate::Replies).
+///
 /// ```
 /// use leaseway_sdk::testing::ScriptedSession;
 /// use leaseway_sdk::*;
@@ -49,6 +52,7 @@ use crate::{LeaseError, SessionInfo, Side};
 /// # }
 /// ```
 pub struct ScriptedSession<P: Exported> {
+    plugin: P,
     session: P::Session,
     relay: Relay,
     pieces: usize,
@@ -64,14 +68,14 @@ impl<P: Exported> ScriptedSession<P> {
     #[must_use]
     pub fn new(config: &str) -> Self {
         match configure::<P>(config) {
-            Ok(plugin) => Self::of(&plugin),
+            Ok(plugin) => Self::of(plugin),
             Err(why) => panic!("the plugin refused its config: {why}"),
         }
     }
 
     /// A session of this plugin.
     #[must_use]
-    pub fn of(plugin: &P) -> Self {
+    pub fn of(plugin: P) -> Self {
         Self {
             session: plugin.session(&SessionInfo {
                 id: 1,
@@ -82,6 +86,7 @@ impl<P: Exported> ScriptedSession<P> {
             relay: Relay::new(P::hooks(), plugin.default_target(), P::SPEAKS_FIRST),
             pieces: usize::MAX,
             accepted: false,
+            plugin,
         }
     }
 
@@ -135,7 +140,7 @@ impl<P: Exported> ScriptedSession<P> {
         self.arrive(Side::Client, bytes);
     }
 
-    /// The leased connection sends this.
+    /// The leased connection sends this, or the shared one.
     ///
     /// # Panics
     ///
@@ -192,7 +197,7 @@ impl<P: Exported> ScriptedSession<P> {
         self.after(|relay, plugin| relay.fail(why, plugin));
     }
 
-    /// The leased connection breaks, and what was sent cannot be replayed.
+    /// The leased or the shared connection breaks, and what was sent cannot be replayed.
     ///
     /// # Panics
     ///
@@ -222,6 +227,11 @@ impl<P: Exported> ScriptedSession<P> {
     /// Whether a connection is leased now.
     pub fn is_leased(&mut self) -> bool {
         self.relay().held()
+    }
+
+    /// Whether requests are under way on a shared connection.
+    pub fn is_sharing(&mut self) -> bool {
+        !self.relay().sharing.is_quiet()
     }
 
     /// Whether a lease has been asked for and is neither granted nor failed.
@@ -271,6 +281,7 @@ impl<P: Exported> ScriptedSession<P> {
     /// Lets something happen, and all that follows from it.
     fn happen(&mut self, event: impl FnOnce(&mut Relay, &mut dyn Hooked)) {
         let mut plugin = Hooks::<P> {
+            plugin: &self.plugin,
             session: &mut self.session,
             max_shown: self.relay.max_shown,
         };

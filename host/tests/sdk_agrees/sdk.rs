@@ -99,7 +99,7 @@ pub(crate) struct Sdk<const UPSTREAM_FIRST: bool> {
 impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
     pub(crate) fn new(deal: &Deal, max_shown: usize) -> Self {
         HAS.set(deal.has);
-        let mut session = ScriptedSession::of(&Told(deal.clone()))
+        let mut session = ScriptedSession::of(Told(deal.clone()))
             .with_max_shown(max_shown)
             .with_tag(b"tag");
         session.hold_leases();

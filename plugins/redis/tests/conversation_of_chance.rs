@@ -88,10 +88,9 @@ proptest! {
     #[test]
     fn the_plugin_keeps_the_contract_and_the_pool_clean(
         events in prop::collection::vec(event(), 1..12),
-        per_session in any::<bool>(),
+        pooling in prop::sample::select(vec!["session", "command", "command-exclusive"]),
         pieces in prop_oneof![1usize..9, Just(1000)],
     ) {
-        let pooling = if per_session { "session" } else { "command-exclusive" };
         let config = format!(r#"{{"pooling": "{pooling}", "max-commands-per-lease": 3}}"#);
         let mut session = ScriptedSession::<Redis>::new(&config).in_pieces_of(pieces);
         let mut refused = false;
@@ -104,13 +103,13 @@ proptest! {
                 Event::Upstream(bytes) => {
                     refused |= bytes.windows(UNKNOWN.len()).any(|at| at == UNKNOWN.as_bytes());
                     for piece in bytes.chunks(pieces) {
-                        if session.is_leased() {
+                        if session.is_leased() || session.is_sharing() {
                             session.upstream(piece);
                         }
                     }
                 }
                 Event::Fail => session.fail_leases(LeaseError::Draining),
-                Event::Lose if session.is_leased() => session.lose("gone"),
+                Event::Lose if session.is_leased() || session.is_sharing() => session.lose("gone"),
                 Event::Lose => session.grant_leases(),
             }
         }
