@@ -29,6 +29,7 @@ const CONFIG: &str = r#"
     plugin = "redis"
     upstreams = ["cache"]
     slow-reader-timeout = "300ms"
+    slow-reader = "{slow}"
 
     [admin]
     bind = "{admin}"
@@ -52,7 +53,11 @@ async fn start(connections: usize) -> (Arc<RedisServer>, Relay) {
     let redis = RedisServer::start(&["--maxclients", "4000"]).await;
     let connections = connections.to_string();
     let address = redis.addr().to_string();
-    let values = [("redis", &*address), ("connections", &*connections)];
+    let values = [
+        ("redis", &*address),
+        ("connections", &*connections),
+        ("slow", "close"),
+    ];
     let relay = Relay::start_with(CONFIG, &values).await;
     (Arc::new(redis), relay)
 }
@@ -343,6 +348,57 @@ async fn a_slow_reader_is_closed_when_others_wait_behind_it() {
     assert!(slow.read_to_end().await.unwrap().len() < 60 * BIG);
 }
 
+/// With `slow-reader = "move"` the others leave, and the slow one gets all of its replies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_behind_a_slow_reader_move_to_another_connection() {
+    let config = format!("[process]\nworkers = 1\n{CONFIG}");
+    let redis = RedisServer::start(&[]).await;
+    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
+    redis.cmd(&["SET", "own", "mine"]).await;
+    let address = redis.addr().to_string();
+    let values = [("redis", &*address), ("connections", "2"), ("slow", "move")];
+    let relay = Relay::start_with(&config, &values).await;
+    // One of the two connections is taken, so that all come to the other.
+    let mut holder = Resp::connect(relay.addr()).await;
+    holder
+        .send_raw(&encode(&["BLPOP", "list", "0"]))
+        .await
+        .unwrap();
+    eventually("the holder has its connection", GENEROUS, async || {
+        redis.clients().await == 1
+    })
+    .await;
+    let mut slow = Resp::connect(relay.addr()).await;
+    slow.send_raw(&encode(&["GET", "big"]).repeat(60))
+        .await
+        .unwrap();
+    slow.socket().peek(&mut [0]).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let mut other = Resp::connect(relay.addr()).await;
+        other.send_raw(&encode(&["GET", "own"])).await.unwrap();
+        others.push(other);
+    }
+    let shared = "leaseway_shared_requests_total";
+    eventually("all are behind the slow one", GENEROUS, async || {
+        relay.metric_sum(shared).await == 65.0
+    })
+    .await;
+    redis.cmd(&["RPUSH", "list", "x"]).await;
+    for other in &mut others {
+        assert_eq!(other.read_reply().await.unwrap(), Reply::bulk("mine"));
+        assert_eq!(other.cmd(&["GET", "own"]).await, Reply::bulk("mine"));
+    }
+    let popped = Reply::Array(vec![Reply::bulk("list"), Reply::bulk("x")]);
+    assert_eq!(holder.read_reply().await.unwrap(), popped);
+    for _ in 0..60 {
+        assert_eq!(slow.read_reply().await.unwrap().text().len(), BIG);
+    }
+    assert_eq!(slow.cmd(&["GET", "own"]).await, Reply::bulk("mine"));
+    let metrics = relay.metrics().await;
+    assert_eq!(metrics.sum("leaseway_session_ends_total"), 0.0);
+}
+
 /// A client that reads slowly, but reads, keeps the others waiting for as long as it takes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_steady_reader_is_waited_for() {
@@ -351,7 +407,11 @@ async fn a_steady_reader_is_waited_for() {
     let redis = RedisServer::start(&[]).await;
     redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
     let address = redis.addr().to_string();
-    let values = [("redis", &*address), ("connections", "1")];
+    let values = [
+        ("redis", &*address),
+        ("connections", "1"),
+        ("slow", "close"),
+    ];
     let relay = Relay::start_with(&config, &values).await;
     let mut steady = Resp::connect(relay.addr()).await;
     let gets = encode(&["GET", "big"]).repeat(20);
@@ -389,7 +449,11 @@ async fn a_flood_of_commands_and_single_ones_take_turns() {
     let config = format!("[process]\nworkers = 1\n{CONFIG}");
     let redis = RedisServer::start(&[]).await;
     let address = redis.addr().to_string();
-    let values = [("redis", &*address), ("connections", "1")];
+    let values = [
+        ("redis", &*address),
+        ("connections", "1"),
+        ("slow", "close"),
+    ];
     let relay = Relay::start_with(&config, &values).await;
     let mut single = Resp::connect(relay.addr()).await;
     let value = "v".repeat(1000);
@@ -493,7 +557,11 @@ async fn a_huge_reply_passes_in_little_memory() {
 async fn a_restarted_server_is_survived() {
     let mut redis = RedisServer::start(&[]).await;
     let address = redis.addr().to_string();
-    let values = [("redis", &*address), ("connections", "2")];
+    let values = [
+        ("redis", &*address),
+        ("connections", "2"),
+        ("slow", "close"),
+    ];
     let relay = Relay::start_with(CONFIG, &values).await;
     let mut clients = Vec::new();
     for _ in 0..20 {

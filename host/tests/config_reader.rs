@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use leaseway::config::{
     self, AdminConfig, Balance, EndpointConfig, ListenerConfig, ModuleSource, PluginConfig,
-    PluginLimits, PoolConfig, ProbeConfig, ProcessConfig, UpstreamConfig,
+    PluginLimits, PoolConfig, ProbeConfig, ProcessConfig, SlowReader, UpstreamConfig,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -102,6 +102,7 @@ session-timeout = "3s"
 half-close-timeout = "4s"
 stall-timeout = "5s"
 slow-reader-timeout = "3s"
+slow-reader = "move"
 replay-limit = "0B"
 [listeners.other]
 bind = "127.0.0.1:6380"
@@ -228,6 +229,7 @@ fn what_is_left_out_has_its_documented_default() {
             half_close_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             slow_reader_timeout: Duration::from_secs(1),
+            slow_reader: SlowReader::Close,
             replay_limit: 65_536,
         }
     );
@@ -321,6 +323,7 @@ fn every_key_arrives_where_it_belongs() {
             half_close_timeout: Duration::from_secs(4),
             stall_timeout: Duration::from_secs(5),
             slow_reader_timeout: Duration::from_secs(3),
+            slow_reader: SlowReader::Move,
             replay_limit: 0,
         }
     );

@@ -212,6 +212,16 @@ impl Default for PoolConfig {
     }
 }
 
+/// What becomes of a client that does not read its replies while others wait behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowReader {
+    /// `"close"`: its session ends.
+    Close,
+    /// `"move"`: the others leave its connection, as far as their requests may be sent twice, and
+    /// from then on it shares none.
+    Move,
+}
+
 /// `probe` of an upstream group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeConfig {
@@ -267,6 +277,8 @@ pub struct ListenerConfig {
     /// `slow-reader-timeout`: how long others on a shared connection wait for a client that does
     /// not read its replies. Default 1s.
     pub slow_reader_timeout: Duration,
+    /// `slow-reader`: what becomes of such a client. Default: closed.
+    pub slow_reader: SlowReader,
     /// `replay-limit`: bytes kept per lease of a reused connection, to be sent again on a fresh
     /// one. More cannot be replayed. Default 64KiB.
     pub replay_limit: usize,
@@ -287,6 +299,7 @@ impl Default for ListenerConfig {
             half_close_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(60),
             slow_reader_timeout: Duration::from_secs(1),
+            slow_reader: SlowReader::Close,
             replay_limit: 64 << 10,
         }
     }

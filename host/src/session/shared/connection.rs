@@ -10,11 +10,12 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 
 use super::crowd::Crowd;
 use super::member::Inbox;
-use super::order::{Earns, Order};
+use super::order::{Earns, Moved, Order};
+use super::patience::HeldUp;
 use crate::contract::{Disposition, LeaseError, lease_error_kind, lease_error_text};
 use crate::copy::{BULK_SIZE, Buffer, Passing, Room};
 use crate::lease::{Lease, Leasing, borrow};
@@ -51,33 +52,27 @@ pub(super) struct SharedConnection {
     waker: RefCell<Option<Waker>>,
 }
 
-struct State {
+pub(super) struct State {
     phase: Phase,
-    order: Order<Rc<Inbox>>,
+    pub(super) order: Order<Rc<Inbox>>,
     input: Buffer,
     measure: Option<Box<dyn MeasureReplies>>,
     /// The plugin has been shown so many bytes of the input, and measured none of them.
     shown: usize,
     /// It takes no more requests, so that it comes to rest.
-    closing: bool,
+    pub(super) closing: bool,
     /// Since its connection is to go to somebody who waits for one.
     gives_way: bool,
     /// The first in order does not take what waits for it.
-    held_up: Option<HeldUp>,
+    pub(super) held_up: Option<HeldUp>,
     /// The last time that a byte came or went.
-    moved: Instant,
+    pub(super) moved: Instant,
     /// Looks now and then whether that is long ago.
-    silence: Option<Pin<Box<Sleep>>>,
+    pub(super) silence: Option<Pin<Box<Sleep>>>,
+    /// Requests that have left, and go to other connections as soon as this one's turn is over.
+    pub(super) leaving: Vec<Moved<Rc<Inbox>>>,
     /// Why nothing can be written any more. What has come before that is still dealt out.
     write_failed: Option<String>,
-}
-
-/// Somebody who does not take what waits for it.
-struct HeldUp {
-    by: Rc<Inbox>,
-    /// How often it had taken something, when the timer was set.
-    taken: u64,
-    timer: Pin<Box<Sleep>>,
 }
 
 impl std::fmt::Debug for SharedConnection {
@@ -101,6 +96,7 @@ impl SharedConnection {
                 held_up: None,
                 moved: Instant::now(),
                 silence: None,
+                leaving: Vec::new(),
                 write_failed: None,
             }),
             waker: RefCell::new(None),
@@ -148,6 +144,16 @@ impl SharedConnection {
         self.state.borrow_mut().order.push(owner, bytes, earns);
     }
 
+    /// The same for one that comes from another connection.
+    pub(super) fn adopt(&self, request: Moved<Rc<Inbox>>) {
+        self.state.borrow_mut().order.adopt(request);
+    }
+
+    /// Takes no more requests until it has rested.
+    pub(super) fn close(&self) {
+        self.state.borrow_mut().closing = true;
+    }
+
     /// Lets the task look.
     pub(super) fn wake(&self) {
         if let Some(waker) = &*self.waker.borrow() {
@@ -185,7 +191,9 @@ impl Future for Driver {
             return Poll::Ready(());
         };
         let result = state.run(&crowd, cx);
+        let leaving = std::mem::take(&mut state.leaving);
         drop(state);
+        crowd.take_over(leaving);
         if result.is_pending() {
             this.busy = Some(crowd);
             return Poll::Pending;
@@ -267,6 +275,7 @@ impl State {
                     crowd.complain(lease_error_kind(&why), &what);
                 }
                 self.order.fail(&why);
+                self.stays(crowd);
             }
         }
     }
@@ -369,27 +378,6 @@ impl State {
             true => Poll::Ready(Err("nothing has moved for stall-timeout".to_owned())),
             false => Poll::Pending,
         }
-    }
-
-    /// Whether nothing has moved for `stall-timeout`, in the middle of a reply or in front of one
-    /// that nobody waits for any more. Clients that wait for a reply to begin may do so, as on a
-    /// connection of their own.
-    fn is_stalled(&mut self, crowd: &Crowd, cx: &mut Context<'_>) -> bool {
-        let limit = crowd.context.config.stall_timeout;
-        let timer = self
-            .silence
-            .get_or_insert_with(|| Box::pin(sleep_until(self.moved + limit)));
-        while timer.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            let due = self.moved + limit;
-            if due <= now && self.held_up.is_none() && self.order.is_given_up() {
-                return true;
-            }
-            timer
-                .as_mut()
-                .reset(if due > now { due } else { now + limit });
-        }
-        false
     }
 
     /// Writes what there is to write. True if anything went.
@@ -503,35 +491,5 @@ impl State {
         let (count, done) = self.order.pass(self.input.bytes());
         self.input.consume(count);
         done
-    }
-
-    /// The first in order may stand still for a while, but not while others wait behind it, or for
-    /// the connection.
-    fn watch_held_up(&mut self, is_wanted: bool, crowd: &Crowd, cx: &mut Context<'_>) {
-        if !self.order.is_held_up(REPLY_HIGH_WATER) {
-            self.held_up = None;
-            return;
-        }
-        let Some(front) = self.order.front() else {
-            return;
-        };
-        front.tell_when_taken(cx.waker());
-        let due = || Instant::now() + crowd.slow_reader_timeout();
-        let held_up = self.held_up.get_or_insert_with(|| HeldUp {
-            by: Rc::clone(front),
-            taken: front.taken(),
-            timer: Box::pin(sleep_until(due())),
-        });
-        if !Rc::ptr_eq(&held_up.by, front) || held_up.taken != front.taken() {
-            held_up.by = Rc::clone(front);
-            held_up.taken = front.taken();
-            held_up.timer.as_mut().reset(due());
-        }
-        while held_up.timer.as_mut().poll(cx).is_ready() {
-            if is_wanted || self.order.others_wait() {
-                front.too_slow();
-            }
-            held_up.timer.as_mut().reset(due());
-        }
     }
 }

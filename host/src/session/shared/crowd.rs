@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use super::connection::SharedConnection;
 use super::member::{Inbox, Member};
-use super::order::Earns;
+use super::order::{Earns, Moved};
+use crate::config::SlowReader;
 use crate::contract::{Request, Target};
 use crate::plugin::MeasureReplies;
 use crate::session::context::ListenerContext;
@@ -96,9 +97,11 @@ impl Crowd {
             return 0;
         }
         let max_in_flight = self.max_in_flight();
-        let home = match &member.home {
-            Some(home) if member.inbox.outstanding() > 0 => Some(Rc::clone(home)),
-            _ => self.pick(max_in_flight),
+        let is_apart = member.inbox.is_apart();
+        let home = match member.inbox.home() {
+            Some(home) => Some(home),
+            None if is_apart => Some(self.one_at_rest()),
+            None => self.pick(max_in_flight),
         };
         let room = home.as_ref().map_or(0, |home| home.room(max_in_flight));
         let count = room.min(most).min(requests.len());
@@ -122,8 +125,12 @@ impl Crowd {
             at = end;
         }
         member.inbox.added(u32::try_from(count).unwrap_or(u32::MAX));
+        if is_apart {
+            // Nobody else is to come.
+            home.close();
+        }
         home.wake();
-        member.home = Some(home);
+        member.inbox.moves_to(&home);
         count
     }
 
@@ -139,7 +146,7 @@ impl Crowd {
 
     /// The connection for the next request, if one has room.
     fn pick(self: &Rc<Self>, max_in_flight: usize) -> Option<Rc<SharedConnection>> {
-        let mut connections = self.connections.borrow_mut();
+        let connections = self.connections.borrow();
         let mut resting = None;
         let mut least: Option<(usize, &Rc<SharedConnection>)> = None;
         let mut occupied = None;
@@ -172,16 +179,54 @@ impl Crowd {
         // One that is idle on another worker takes a message and a while to come.
         let anywhere = least.is_none_or(|(load, _)| load >= FAR_SPREAD);
         if needs_one || self.has_spare(anywhere) {
-            if let Some(connection) = resting {
-                return Some(Rc::clone(connection));
-            }
-            let connection = SharedConnection::spawn(self);
-            connections.push(Rc::clone(&connection));
-            return Some(connection);
+            let resting = resting.map(Rc::clone);
+            drop(connections);
+            return Some(resting.unwrap_or_else(|| self.one_more()));
         }
         least
             .or(occupied)
             .map(|(_, connection)| Rc::clone(connection))
+    }
+
+    /// A connection that nobody uses now.
+    fn one_at_rest(self: &Rc<Self>) -> Rc<SharedConnection> {
+        let is_free = |one: &&Rc<SharedConnection>| one.load() == 0 && one.is_resting();
+        let free = self.connections.borrow().iter().find(is_free).cloned();
+        free.unwrap_or_else(|| self.one_more())
+    }
+
+    fn one_more(self: &Rc<Self>) -> Rc<SharedConnection> {
+        let connection = SharedConnection::spawn(self);
+        self.connections.borrow_mut().push(Rc::clone(&connection));
+        connection
+    }
+
+    /// Takes requests that have to leave their connection, in their order.
+    pub(super) fn take_over(self: &Rc<Self>, moved: Vec<Moved<Rc<Inbox>>>) {
+        let mut movers: Vec<(Rc<Inbox>, Rc<SharedConnection>)> = Vec::new();
+        for request in moved {
+            let owner = Rc::clone(&request.owner);
+            let known = movers.iter().find(|(mover, _)| Rc::ptr_eq(mover, &owner));
+            let home = match known {
+                Some((_, home)) => Rc::clone(home),
+                None => {
+                    let picked = self.pick(self.max_in_flight());
+                    let home = picked.unwrap_or_else(|| self.one_more());
+                    owner.moves_to(&home);
+                    movers.push((owner, Rc::clone(&home)));
+                    home
+                }
+            };
+            home.adopt(request);
+        }
+        for (_, home) in movers {
+            home.wake();
+        }
+    }
+
+    /// What becomes of a client that keeps others waiting.
+    pub(super) fn slow_reader(&self) -> SlowReader {
+        self.context.config.slow_reader
     }
 
     /// Whether the pool has a connection to give without a wait in line; from `anywhere`, or this

@@ -40,6 +40,10 @@ pub(super) struct Inbox {
     taken: Cell<u64>,
     /// It stands in line for room.
     in_line: Cell<bool>,
+    /// It reads too slowly to be on one connection with others.
+    apart: Cell<bool>,
+    /// Where its requests are, while any are outstanding: replies keep their order only there.
+    home: RefCell<Option<Rc<SharedConnection>>>,
 }
 
 impl Inbox {
@@ -58,6 +62,27 @@ impl Inbox {
     pub(super) fn too_slow(&self) {
         self.slow.set(true);
         self.wake();
+    }
+
+    /// Where its requests are, while any are outstanding.
+    pub(super) fn home(&self) -> Option<Rc<SharedConnection>> {
+        let home = self.home.borrow();
+        home.clone().filter(|_| self.outstanding.get() > 0)
+    }
+
+    /// Its requests are there from now on.
+    pub(super) fn moves_to(&self, home: &Rc<SharedConnection>) {
+        *self.home.borrow_mut() = Some(Rc::clone(home));
+    }
+
+    /// From now on its requests go to connections that nobody else uses meanwhile.
+    pub(super) fn set_apart(&self) {
+        self.apart.set(true);
+    }
+
+    /// Whether they do.
+    pub(super) fn is_apart(&self) -> bool {
+        self.apart.get()
     }
 
     /// How often its client has taken something of its replies.
@@ -88,6 +113,12 @@ impl Inbox {
         self.outstanding.get() as usize + mail.finished as usize + mail.failures.len()
     }
 
+    fn settled(&self) {
+        // Of who is nobody none were ever counted.
+        self.outstanding
+            .set(self.outstanding.get().saturating_sub(1));
+    }
+
     pub(super) fn added(&self, requests: u32) {
         self.outstanding.set(self.outstanding.get() + requests);
     }
@@ -102,7 +133,7 @@ impl Owner for Rc<Inbox> {
     }
 
     fn finished(&self) {
-        self.outstanding.set(self.outstanding.get() - 1);
+        self.settled();
         if !self.gone.get() {
             self.mail.borrow_mut().finished += 1;
             self.wake();
@@ -110,7 +141,7 @@ impl Owner for Rc<Inbox> {
     }
 
     fn failed(&self, failure: Failure) {
-        self.outstanding.set(self.outstanding.get() - 1);
+        self.settled();
         if !self.gone.get() {
             let mut mail = self.mail.borrow_mut();
             let at = mail.bytes.len();
@@ -128,6 +159,12 @@ impl Owner for Rc<Inbox> {
         self.gone.get()
     }
 
+    fn nobody() -> Self {
+        let inbox = Inbox::default();
+        inbox.gone.set(true);
+        Rc::new(inbox)
+    }
+
     fn is(&self, other: &Self) -> bool {
         Rc::ptr_eq(self, other)
     }
@@ -137,8 +174,6 @@ impl Owner for Rc<Inbox> {
 #[derive(Debug)]
 pub(in crate::session) struct Member {
     pub(super) inbox: Rc<Inbox>,
-    /// Where its requests are, while any are outstanding: replies keep their order only there.
-    pub(super) home: Option<Rc<SharedConnection>>,
 }
 
 impl Member {
@@ -146,7 +181,7 @@ impl Member {
     pub(in crate::session) fn new(cx: &Context<'_>) -> Self {
         let inbox = Rc::new(Inbox::default());
         *inbox.waker.borrow_mut() = Some(cx.waker().clone());
-        Self { inbox, home: None }
+        Self { inbox }
     }
 
     /// What has come since this was asked last.

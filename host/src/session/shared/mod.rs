@@ -8,6 +8,7 @@ mod connection;
 mod crowd;
 mod member;
 mod order;
+mod patience;
 
 pub(super) use crowd::Crowd;
 pub use crowd::Crowds;

@@ -20,6 +20,8 @@ pub(super) trait Owner {
     fn buffered(&self) -> usize;
     /// Nobody waits any more: what is delivered is dropped.
     fn is_gone(&self) -> bool;
+    /// Somebody who has gone.
+    fn nobody() -> Self;
     /// Whether the two are the same.
     fn is(&self, other: &Self) -> bool;
 }
@@ -67,7 +69,16 @@ struct Entry<M> {
     begun: bool,
     /// The last byte that came was not the last of its reply.
     midway: bool,
-    /// Connections that broke under it.
+    /// Connections that it had to leave.
+    lost: u8,
+}
+
+/// A request that goes from one connection to another.
+#[derive(Debug)]
+pub(super) struct Moved<M> {
+    pub(super) owner: M,
+    bytes: Vec<u8>,
+    earns: Earns,
     lost: u8,
 }
 
@@ -294,6 +305,64 @@ impl<M: Owner + Clone> Order<M> {
             } else {
                 entry.fail(why.clone());
             }
+        }
+    }
+
+    /// Takes out the requests of all others than the first in order that may go to another
+    /// connection: those of each that has sent nothing here but what may be sent twice. Replies to
+    /// what has been sent are dropped when they come.
+    pub(super) fn release_others(&mut self) -> Vec<Moved<M>> {
+        let Some(first) = self.front().cloned() else {
+            return Vec::new();
+        };
+        let sent_to = self.start + self.written;
+        let mut staying: Vec<M> = vec![first];
+        let mut at = self.start;
+        for entry in &self.entries {
+            let may_move = at >= sent_to || (entry.earns.idempotent && entry.lost == 0);
+            at += entry.length;
+            if !may_move && !staying.iter().any(|one| one.is(&entry.owner)) {
+                staying.push(entry.owner.clone());
+            }
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let wire = std::mem::take(&mut self.wire);
+        let mut at = self.start;
+        self.start = 0;
+        let mut moved = Vec::new();
+        for mut entry in entries {
+            let bytes = &wire[at..at + entry.length];
+            let was_sent = at < sent_to;
+            at += entry.length;
+            let moves = !entry.owner.is_gone() && !staying.iter().any(|one| one.is(&entry.owner));
+            if moves {
+                moved.push(Moved {
+                    owner: entry.owner.clone(),
+                    bytes: bytes.to_vec(),
+                    earns: entry.earns,
+                    lost: entry.lost + u8::from(was_sent),
+                });
+                entry.owner = M::nobody();
+            }
+            if was_sent || !moves {
+                self.wire.extend_from_slice(bytes);
+                self.entries.push_back(entry);
+            }
+        }
+        moved
+    }
+
+    /// Adds a request that comes from another connection.
+    pub(super) fn adopt(&mut self, moved: Moved<M>) {
+        let Moved {
+            owner,
+            bytes,
+            earns,
+            lost,
+        } = moved;
+        self.push(&owner, &bytes, earns);
+        if let Some(entry) = self.entries.back_mut() {
+            entry.lost = lost;
         }
     }
 

@@ -64,6 +64,12 @@ impl Owner for Rc<Client> {
         self.gone.get()
     }
 
+    fn nobody() -> Self {
+        let client = Client::default();
+        client.gone.set(true);
+        Rc::new(client)
+    }
+
     fn is(&self, other: &Self) -> bool {
         Rc::ptr_eq(self, other)
     }
@@ -98,6 +104,8 @@ enum Event {
     Leave(usize),
     /// The connection breaks.
     Break,
+    /// All others than the first in order go to another connection: here, behind it.
+    Part,
 }
 
 #[derive(Default)]
@@ -202,6 +210,11 @@ impl World {
                 self.deal_out(false);
             }
             Event::Break => self.lose(),
+            Event::Part => {
+                for moved in self.order.release_others() {
+                    self.order.adopt(moved);
+                }
+            }
         }
     }
 
@@ -344,6 +357,7 @@ fn event(breaks: bool) -> impl Strategy<Value = Event> {
             20 => calm,
             1 => owner.prop_map(Event::Leave),
             1 => Just(Event::Break),
+            1 => Just(Event::Part),
         ]
         .boxed()
     } else {
@@ -402,7 +416,7 @@ proptest! {
 /// Not drawn at random: every sequence of so many of these events.
 #[test]
 fn every_interleaving_of_few_events_keeps_the_order() {
-    const DEPTH: usize = 7;
+    const DEPTH: usize = 6;
     let ask = |owner, replies, idempotent| Event::Ask {
         owner,
         padding: 0,
@@ -424,6 +438,7 @@ fn every_interleaving_of_few_events_keeps_the_order() {
         },
         Event::Leave(1),
         Event::Break,
+        Event::Part,
     ];
     for number in 0..events.len().pow(DEPTH as u32) {
         let mut world = World::new();
@@ -500,4 +515,57 @@ fn nothing_in_front_of_a_write_that_may_have_arrived_is_sent_again() {
     order.lose(&why, true);
     assert_eq!(*reader.told.borrow(), [failed]);
     assert_eq!(order.unwritten(), b"wr");
+}
+
+/// Who has written something that may be carried out once only has to wait for its reply.
+#[test]
+fn those_behind_a_slow_reader_leave_if_all_that_they_have_sent_may_be_sent_twice() {
+    let mut order: Order<Rc<Client>> = Order::default();
+    let clients: [Rc<Client>; 4] = Default::default();
+    let [slow, reader, writer, late] = &clients;
+    for (owner, byte, idempotent) in [
+        (slow, b"s", true),
+        (reader, b"r", true),
+        (writer, b"w", true),
+        (writer, b"W", false),
+        (slow, b"S", true),
+        (late, b"l", false),
+        (reader, b"R", false),
+        (writer, b"x", true),
+    ] {
+        let earns = Earns {
+            replies: 1,
+            idempotent,
+        };
+        order.push(owner, byte, earns);
+    }
+    order.wrote(5);
+    let moved = order.release_others();
+    assert_eq!(order.unwritten(), b"x");
+    let mut other: Order<Rc<Client>> = Order::default();
+    for request in moved {
+        other.adopt(request);
+    }
+    assert_eq!(other.unwritten(), b"rlR");
+    other.wrote(3);
+    order.wrote(1);
+    for (order, replies) in [(&mut order, b"012345"), (&mut other, b"abc345")] {
+        for reply in replies.iter().take(if order.len() == 3 { 3 } else { 6 }) {
+            order.begin(1, true).unwrap();
+            order.pass(&[*reply]);
+        }
+        assert!(order.is_empty());
+    }
+    let bytes = |client: &Rc<Client>| -> Vec<u8> {
+        let told = client.told.borrow();
+        let bytes = told.iter().filter_map(|told| match told {
+            Told::Bytes(bytes) => Some(bytes.clone()),
+            _ => None,
+        });
+        bytes.flatten().collect()
+    };
+    assert_eq!(bytes(slow), b"04");
+    assert_eq!(bytes(writer), b"235");
+    assert_eq!(bytes(reader), b"ac");
+    assert_eq!(bytes(late), b"b");
 }
