@@ -282,12 +282,19 @@ impl State {
 
     /// Nothing is outstanding: the connection is for whoever needs it next.
     fn rest(&mut self, lease: Lease, crowd: &Crowd) {
-        self.input.settle(&crowd.context.buffers);
-        self.order.shrink();
         let clean = self.input.is_empty() && self.order.passing() == 0;
+        self.forget_input(crowd);
+        self.order.shrink();
         lease.release(Disposition::Keep, clean);
         self.stays(crowd);
         self.held_up = None;
+    }
+
+    /// What came on one connection says nothing on the next.
+    fn forget_input(&mut self, crowd: &Crowd) {
+        self.input.truncate(0);
+        self.input.settle(&crowd.context.buffers);
+        self.shown = 0;
     }
 
     /// The connection has gone, whatever it was to go for: the next takes requests again.
@@ -303,20 +310,21 @@ impl State {
         let delivered = lease.delivered();
         let text = format!("{}: {why}", lease.endpoint());
         lease.release(Disposition::Keep, false);
-        self.input.truncate(0);
-        self.input.settle(&crowd.context.buffers);
-        self.shown = 0;
+        self.forget_input(crowd);
         self.measure = None;
         self.stays(crowd);
         self.held_up = None;
-        if !self.order.is_empty() {
-            crowd.complain("lost", &format!("a shared connection was lost: {text}"));
-        }
+        let before = self.order.len();
         let why = LeaseError::Lost(text);
         if crowd.context.pools.is_draining() {
             self.order.fail(&why);
         } else {
             self.order.lose(&why, delivered);
+        }
+        // One that is replaced unseen is no trouble.
+        if self.order.len() < before {
+            let text = lease_error_text(&why);
+            crowd.complain("lost", &format!("a shared connection was lost: {text}"));
         }
         if !self.order.is_empty() {
             crowd.context.counters.replays.inc();
