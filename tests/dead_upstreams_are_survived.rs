@@ -123,17 +123,9 @@ async fn writers_and_those_in_line_are_told_in_time_and_all_recover() {
     })
     .await;
     redis.stop().await;
-    crowd.forget();
-    eventually("all have been told", GENEROUS, async || {
-        crowd.fewest(Told::Error) > 0
-    })
-    .await;
+    crowd.all_hear(Told::Error).await;
     redis.restart().await;
-    crowd.forget();
-    eventually("all write again", GENEROUS, async || {
-        crowd.fewest(Told::Done) > 0
-    })
-    .await;
+    crowd.all_hear(Told::Done).await;
     crowd.end().await;
 }
 
@@ -144,22 +136,13 @@ async fn writers_on_shared_connections_are_told_in_time_and_all_recover() {
     let relay = relay_to(&[&redis]).await;
     let crowd = Crowd::start(&relay);
     for _ in 0..3 {
-        crowd.forget();
-        eventually("all write", GENEROUS, async || crowd.fewest(Told::Done) > 0).await;
+        crowd.all_hear(Told::Done).await;
         redis.pause().await;
         redis.stop().await;
-        crowd.forget();
-        eventually("all have been told", GENEROUS, async || {
-            crowd.fewest(Told::Error) > 0
-        })
-        .await;
+        crowd.all_hear(Told::Error).await;
         redis.restart().await;
     }
-    crowd.forget();
-    eventually("all write again", GENEROUS, async || {
-        crowd.fewest(Told::Done) > 0
-    })
-    .await;
+    crowd.all_hear(Told::Done).await;
     crowd.end().await;
 }
 
@@ -228,6 +211,16 @@ impl Crowd {
     }
 
     /// Begins to count anew.
+    /// Waits until each of them has been told so, from now on.
+    async fn all_hear(&self, what: Told) {
+        self.forget();
+        let text = match what {
+            Told::Done => "all write",
+            Told::Error => "all have been told",
+        };
+        eventually(text, GENEROUS, async || self.fewest(what) > 0).await;
+    }
+
     fn forget(&self) {
         for count in self.told.iter().flatten() {
             count.store(0, Ordering::Relaxed);

@@ -51,15 +51,26 @@ const BIG: usize = 700_000;
 
 async fn start(connections: usize) -> (Arc<RedisServer>, Relay) {
     let redis = RedisServer::start(&["--maxclients", "4000"]).await;
-    let connections = connections.to_string();
-    let address = redis.addr().to_string();
-    let values = [
-        ("redis", &*address),
-        ("connections", &*connections),
-        ("slow", "close"),
-    ];
-    let relay = Relay::start_with(CONFIG, &values).await;
+    let relay = relay_to(&redis, connections, "close", "").await;
     (Arc::new(redis), relay)
+}
+
+/// A relay with one worker, on which all clients meet, and its server with a value in `big`.
+async fn start_on_one_worker(connections: usize, slow: &str) -> (RedisServer, Relay) {
+    let redis = RedisServer::start(&[]).await;
+    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
+    let one = "[process]\nworkers = 1\n";
+    let relay = relay_to(&redis, connections, slow, one).await;
+    (redis, relay)
+}
+
+async fn relay_to(redis: &RedisServer, connections: usize, slow: &str, head: &str) -> Relay {
+    let values = [
+        ("redis", &*redis.addr().to_string()),
+        ("connections", &*connections.to_string()),
+        ("slow", slow),
+    ];
+    Relay::start_with(&format!("{head}{CONFIG}"), &values).await
 }
 
 /// What all clients share.
@@ -351,13 +362,8 @@ async fn a_slow_reader_is_closed_when_others_wait_behind_it() {
 /// With `slow-reader = "move"` the others leave, and the slow one gets all of its replies.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_behind_a_slow_reader_move_to_another_connection() {
-    let config = format!("[process]\nworkers = 1\n{CONFIG}");
-    let redis = RedisServer::start(&[]).await;
-    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
+    let (redis, relay) = start_on_one_worker(2, "move").await;
     redis.cmd(&["SET", "own", "mine"]).await;
-    let address = redis.addr().to_string();
-    let values = [("redis", &*address), ("connections", "2"), ("slow", "move")];
-    let relay = Relay::start_with(&config, &values).await;
     // One of the two connections is taken, so that all come to the other.
     let mut holder = Resp::connect(relay.addr()).await;
     holder
@@ -403,16 +409,7 @@ async fn those_behind_a_slow_reader_move_to_another_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_steady_reader_is_waited_for() {
     const PIECE: usize = 64 << 10;
-    let config = format!("[process]\nworkers = 1\n{CONFIG}");
-    let redis = RedisServer::start(&[]).await;
-    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
-    let address = redis.addr().to_string();
-    let values = [
-        ("redis", &*address),
-        ("connections", "1"),
-        ("slow", "close"),
-    ];
-    let relay = Relay::start_with(&config, &values).await;
+    let (_redis, relay) = start_on_one_worker(1, "close").await;
     let mut steady = Resp::connect(relay.addr()).await;
     let gets = encode(&["GET", "big"]).repeat(20);
     steady.send_raw(&gets).await.unwrap();
@@ -446,15 +443,7 @@ async fn a_flood_of_commands_and_single_ones_take_turns() {
     const FLOOD: usize = 10_000;
     const SINGLE: usize = 50;
     // On one worker, or the two would not share.
-    let config = format!("[process]\nworkers = 1\n{CONFIG}");
-    let redis = RedisServer::start(&[]).await;
-    let address = redis.addr().to_string();
-    let values = [
-        ("redis", &*address),
-        ("connections", "1"),
-        ("slow", "close"),
-    ];
-    let relay = Relay::start_with(&config, &values).await;
+    let (_redis, relay) = start_on_one_worker(1, "close").await;
     let mut single = Resp::connect(relay.addr()).await;
     let value = "v".repeat(1000);
     assert_eq!(single.cmd(&["SET", "k", &value]).await, Reply::ok());
@@ -556,13 +545,7 @@ async fn a_huge_reply_passes_in_little_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_server_is_survived() {
     let mut redis = RedisServer::start(&[]).await;
-    let address = redis.addr().to_string();
-    let values = [
-        ("redis", &*address),
-        ("connections", "2"),
-        ("slow", "close"),
-    ];
-    let relay = Relay::start_with(CONFIG, &values).await;
+    let relay = relay_to(&redis, 2, "close", "").await;
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = Resp::connect(relay.addr()).await;

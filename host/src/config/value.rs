@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
+use super::names;
 use super::notes::{Notes, Span};
 use super::table::Table;
 use super::values;
@@ -44,6 +45,19 @@ impl<'a> Value<'a> {
             format!(
                 "must be a string, as in {example:?}, not {}",
                 kind_of(self.value)
+            )
+        })
+    }
+
+    /// One of these names; `what` it is the name of.
+    pub(super) fn one_of<T: Copy>(&self, what: &str, known: &[(&str, T)]) -> Result<T, String> {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let name = self.text(names.first().unwrap_or(&""))?;
+        let found = known.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            format!(
+                "unknown {what} {name:?}{}",
+                names::suggestion(name, "names", &names)
             )
         })
     }

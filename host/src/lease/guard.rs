@@ -85,13 +85,13 @@ impl Lease {
 
     /// Whether the pool would not take it back: it is past its lifetime, or its endpoint has gone, or
     /// has been ejected while there are others.
-    pub fn is_past_use(&self, group: &Group) -> bool {
+    pub fn is_past_use(&self, group: &Group, now: Instant) -> bool {
         let past = match self.ending.endpoint.health() {
             Health::Up => false,
             Health::Ejected => !group.all_ejected(),
             Health::Gone => true,
         };
-        past || self.connection.expires <= Instant::now()
+        past || self.connection.expires <= now
     }
 
     /// Takes note of bytes written.

@@ -70,26 +70,26 @@ impl WorkerPlugin {
     /// Begins a session on an instance with room, or on a fresh one. A fault here ends only
     /// this session, and those of the instance that it would have joined.
     pub fn open(&self, info: &SessionInfo) -> Result<SessionHandle, Fault> {
-        let worker = &self.worker;
-        let instance = match worker.with_room() {
-            Some(instance) => instance,
-            None => worker.fresh()?,
-        };
-        SessionHandle::open(worker, instance, info)
+        let instance = self.worker.instance()?;
+        SessionHandle::open(&self.worker, instance, info)
     }
 
     /// Begins to measure the replies of a connection, on an instance as for a session.
     pub fn measure(&self) -> Result<Box<dyn MeasureReplies>, Fault> {
-        let worker = &self.worker;
-        let instance = match worker.with_room() {
-            Some(instance) => instance,
-            None => worker.fresh()?,
-        };
-        Ok(Box::new(RepliesHandle::open(worker, instance)?))
+        let instance = self.worker.instance()?;
+        Ok(Box::new(RepliesHandle::open(&self.worker, instance)?))
     }
 }
 
 impl Worker {
+    /// One with room for another session.
+    fn instance(&self) -> Result<Rc<Instance>, Fault> {
+        match self.with_room() {
+            Some(instance) => Ok(instance),
+            None => self.fresh(),
+        }
+    }
+
     fn with_room(&self) -> Option<Rc<Instance>> {
         let limit = self.plugin.limits.sessions_per_instance.max(1) as usize;
         let instances = self.instances.borrow();

@@ -8,7 +8,9 @@ use super::counters::ListenerCounters;
 use super::registry::Registry;
 use super::shared::Crowds;
 use crate::config::ListenerConfig;
+use crate::contract::{LeaseError, Target};
 use crate::copy::BufferPool;
+use crate::lease::{Leasing, borrow};
 use crate::plugin::WorkerPlugin;
 use crate::pool::{Caretaker, Pools};
 use crate::upstream::Group;
@@ -45,6 +47,17 @@ impl ListenerContext {
         match name {
             None => self.groups.first(),
             Some(name) => self.groups.iter().find(|group| group.name() == name),
+        }
+    }
+
+    /// Borrows a connection for a target. With `fresh` it is opened anew.
+    pub(super) fn borrow(&self, target: &Arc<Target>, fresh: bool) -> Leasing {
+        match self.group(target.group.as_deref()) {
+            Some(group) => borrow(&self.pools, group, &self.caretaker, target, fresh),
+            None => {
+                let name = target.group.clone().unwrap_or_default();
+                Leasing::Ready(Err(LeaseError::UnknownGroup(name)))
+            }
         }
     }
 }

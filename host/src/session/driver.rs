@@ -20,21 +20,15 @@ use super::context::ListenerContext;
 use super::end::End;
 use super::engine::{Engine, EngineLimits, LeaseFacts};
 use super::registry::{Phase, Ticket};
-use super::shared::{Crowd, Mail, Member};
+use super::shared::{Mail, Member};
 use super::stream::{Quiet, local_address, read, write};
 use super::unplugged::Unplugged;
 use crate::contract::{
     Disposition, Hooks, LeaseError, SessionInfo, Side, lease_error_kind, lease_error_text,
 };
 use crate::copy::{Room, is_unsupported};
-use crate::lease::{Lease, Leasing, borrow};
+use crate::lease::{Lease, Leasing};
 use crate::plugin::{Fault, SessionHooks};
-
-/// A session's part in the shared connections for one target.
-struct Sharer {
-    crowd: Rc<Crowd>,
-    member: Member,
-}
 
 type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
 
@@ -48,7 +42,7 @@ pub struct SessionTask {
     lease: Option<Lease>,
     leasing: Option<LeaseFuture>,
     /// Its part in shared connections, once it has one.
-    sharing: Option<Box<Sharer>>,
+    sharing: Option<Member>,
     context: Rc<ListenerContext>,
     ticket: Ticket,
     clock: Clock,
@@ -169,17 +163,7 @@ impl SessionTask {
             if fresh {
                 self.context.counters.replays.inc();
             }
-            let leasing = match self.context.group(target.group.as_deref()) {
-                Some(group) => {
-                    let context = &self.context;
-                    borrow(&context.pools, group, &context.caretaker, target, fresh)
-                }
-                None => {
-                    let name = target.group.clone().unwrap_or_default();
-                    Leasing::Ready(Err(LeaseError::UnknownGroup(name)))
-                }
-            };
-            match leasing {
+            match self.context.borrow(target, fresh) {
                 Leasing::Ready(result) => {
                     self.take_lease(result);
                     return true;
@@ -208,15 +192,15 @@ impl SessionTask {
             return false;
         }
         let hooks = self.hooks.as_mut();
-        if let Some(sharer) = &mut self.sharing {
-            if sharer.member.is_too_slow() {
+        if let Some(member) = &mut self.sharing {
+            if member.is_too_slow() {
                 self.engine.expire("slow-reader-timeout", hooks);
                 // Those behind it wait no longer.
                 self.sharing = None;
                 return true;
             }
             if self.engine.takes_replies()
-                && let Some(mail) = sharer.member.take_mail()
+                && let Some(mail) = member.take_mail()
             {
                 moved = true;
                 self.from_upstream += mail.bytes.len() as u64;
@@ -239,14 +223,11 @@ impl SessionTask {
         let Some((target, requests, bytes)) = self.engine.requests() else {
             return moved;
         };
-        let sharer = match &mut self.sharing {
-            Some(sharer) if sharer.crowd.is_for(target) => sharer,
-            _ => self.sharing.insert(Box::new(Sharer {
-                crowd: Crowd::of(&self.context, target),
-                member: Member::new(cx),
-            })),
+        let member = match &mut self.sharing {
+            Some(member) if member.is_for(target) => member,
+            _ => self.sharing.insert(Member::new(&self.context, target, cx)),
         };
-        let count = sharer.crowd.add(&mut sharer.member, bytes, requests);
+        let count = member.add(bytes, requests);
         if count == 0 {
             return moved;
         }
@@ -313,7 +294,7 @@ impl SessionTask {
                 Poll::Ready(Ok(count)) => {
                     match (side, &mut self.lease, &self.sharing) {
                         (Side::Upstream, Some(lease), _) => lease.wrote(count),
-                        (Side::Client, _, Some(sharer)) => sharer.member.client_reads(),
+                        (Side::Client, _, Some(member)) => member.client_reads(),
                         _ => {}
                     }
                     self.engine.wrote(side, count);

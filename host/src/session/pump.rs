@@ -213,22 +213,15 @@ impl Engine {
 
     /// Carries out what the plugin has chosen.
     fn chosen(&mut self, choice: Choice) -> Result<(), End> {
+        self.choices += 1;
         match choice {
             Choice::NeedMore => {}
-            Choice::Share(share) => {
-                self.choosing = false;
-                self.choices += 1;
-                self.share(share)?;
-            }
+            Choice::Share(share) => self.share(share)?,
             Choice::Lease(request) => {
-                self.choosing = false;
-                self.choices += 1;
                 self.client.add_steps(request.then);
                 self.ask(Arc::new(request.target))?;
             }
             Choice::Answer(steps) => {
-                self.choosing = false;
-                self.choices += 1;
                 if steps.is_empty() {
                     return Err(End::Misuse(
                         "choose-upstream answered with no steps".to_owned(),

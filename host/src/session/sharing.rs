@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::end::End;
 use super::engine::Engine;
 use super::shared::Failure;
+use super::steps::misuse;
 use crate::contract::{Choice, Hooks, Request, Share, Side, Target};
 use crate::plugin::SessionHooks;
 
@@ -167,8 +168,4 @@ impl Engine {
     pub fn takes_replies(&self) -> bool {
         !self.has_output(Side::Client)
     }
-}
-
-fn misuse(what: &str) -> End {
-    End::Misuse(what.to_owned())
 }

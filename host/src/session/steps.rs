@@ -146,6 +146,6 @@ impl Engine {
     }
 }
 
-fn misuse(what: &str) -> End {
+pub(super) fn misuse(what: &str) -> End {
     End::Misuse(what.to_owned())
 }

@@ -200,20 +200,7 @@ impl Bench<'_> {
                 .iter()
                 .map(|own| vec![own[1].clone()])
                 .collect();
-            for _ in 0..self.effort.rounds {
-                let mut slowest = f64::INFINITY;
-                for running in &all {
-                    let outcome = self.saturate(running, &reads)?;
-                    table.push(running.peer, RATE, outcome.per_second());
-                    table.push(running.peer, CPU, outcome.cpu_micros());
-                    slowest = slowest.min(outcome.per_second());
-                }
-                // The same for all, or the slower ones would be asked for less.
-                for running in &all {
-                    let outcome = self.at_rate(running, &reads, slowest / 2.0)?;
-                    push_latencies(&mut table, running.peer, &outcome);
-                }
-            }
+            self.saturate_and_pace(&mut table, &all, &reads, 1)?;
             tables.push(table);
         }
         Ok(tables)
@@ -362,19 +349,7 @@ impl Bench<'_> {
                 .iter()
                 .map(|own| vec![own[1].repeated(depth)])
                 .collect();
-            for _ in 0..self.effort.rounds {
-                let mut slowest = f64::INFINITY;
-                for running in &all {
-                    let outcome = self.saturate(running, &reads)?;
-                    table.push(running.peer, RATE, outcome.per_second() * depth as f64);
-                    table.push(running.peer, CPU, outcome.cpu_micros() / depth as f64);
-                    slowest = slowest.min(outcome.per_second());
-                }
-                for running in &all {
-                    let outcome = self.at_rate(running, &reads, slowest / 2.0)?;
-                    push_latencies(&mut table, running.peer, &outcome);
-                }
-            }
+            self.saturate_and_pace(&mut table, &all, &reads, depth)?;
             tables.push(table);
         }
         Ok(tables)
@@ -437,6 +412,32 @@ impl Bench<'_> {
     ) -> anyhow::Result<()> {
         for _ in 0..self.effort.rounds {
             all.iter().try_for_each(&mut work)?;
+        }
+        Ok(())
+    }
+
+    /// In each round all peers carry as much as they can, and then half of what the slowest can:
+    /// the same for all, or the slower ones would be asked for less. An exchange is `depth`
+    /// requests.
+    fn saturate_and_pace(
+        &self,
+        table: &mut Table,
+        all: &[Running],
+        exchanges: &[Vec<Exchange>],
+        depth: usize,
+    ) -> anyhow::Result<()> {
+        for _ in 0..self.effort.rounds {
+            let mut slowest = f64::INFINITY;
+            for running in all {
+                let outcome = self.saturate(running, exchanges)?;
+                table.push(running.peer, RATE, outcome.per_second() * depth as f64);
+                table.push(running.peer, CPU, outcome.cpu_micros() / depth as f64);
+                slowest = slowest.min(outcome.per_second());
+            }
+            for running in all {
+                let outcome = self.at_rate(running, exchanges, slowest / 2.0)?;
+                push_latencies(table, running.peer, &outcome);
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::config::model::{ListenerConfig, SlowReader};
 use crate::config::notes::Span;
 use crate::config::table::Table;
 use crate::config::value::Value;
-use crate::config::{names, values};
+use crate::config::values;
 
 const MAX_SESSIONS: u64 = 10_000_000;
 const MAX_REPLAY: u64 = 1 << 30;
@@ -45,7 +45,9 @@ pub(super) fn read(name: &str, mut table: Table<'_>) -> Option<Listener> {
         half_close_timeout: table.or("half-close-timeout", default.half_close_timeout, time),
         stall_timeout: table.or("stall-timeout", default.stall_timeout, time),
         slow_reader_timeout: table.or("slow-reader-timeout", default.slow_reader_timeout, time),
-        slow_reader: table.or("slow-reader", default.slow_reader, slow_reader),
+        slow_reader: table.or("slow-reader", default.slow_reader, |value| {
+            value.one_of("way with slow readers", SLOW_READERS)
+        }),
         replay_limit: table.or("replay-limit", default.replay_limit, |value| {
             let size = value.size(0..=MAX_REPLAY)?;
             usize::try_from(size).map_err(|_| "is more than this machine can address".to_owned())
@@ -75,18 +77,4 @@ fn upstreams(value: &Value<'_>) -> Result<Vec<(String, Span)>, String> {
         }
     }
     Ok(upstreams)
-}
-
-fn slow_reader(value: &Value<'_>) -> Result<SlowReader, String> {
-    let name = value.text("close")?;
-    match SLOW_READERS.iter().find(|(known, _)| *known == name) {
-        Some((_, slow_reader)) => Ok(*slow_reader),
-        None => {
-            let known: Vec<&str> = SLOW_READERS.iter().map(|(name, _)| *name).collect();
-            let suggestion = names::suggestion(name, "names", &known);
-            Err(format!(
-                "unknown way with slow readers {name:?}{suggestion}"
-            ))
-        }
-    }
 }

@@ -7,7 +7,7 @@ use super::SHORTEST;
 use crate::config::model::{Balance, EndpointConfig, PoolConfig, ProbeConfig, UpstreamConfig};
 use crate::config::table::Table;
 use crate::config::value::Value;
-use crate::config::{names, values};
+use crate::config::values;
 
 const MAX_WEIGHT: u64 = 1000;
 /// Above what one endpoint and this process can have open.
@@ -30,7 +30,9 @@ pub(super) fn read(name: &str, mut table: Table<'_>) -> Option<UpstreamConfig> {
     let default = UpstreamConfig::new(name, Vec::new());
     let path = format!("upstreams.{name}.endpoints");
     let endpoints = table.required("endpoints", EXAMPLE, |value| endpoints(value, &path));
-    let balance = table.or("balance", default.balance, balance);
+    let balance = table.or("balance", default.balance, |value| {
+        value.one_of("balance", BALANCES)
+    });
     let connect_timeout = table.or("connect-timeout", default.connect_timeout, |value| {
         value.duration(SHORTEST)
     });
@@ -94,20 +96,6 @@ fn endpoint(item: &Value<'_>, path: &str) -> Option<EndpointConfig> {
         Err(why) => {
             item.wrong(why);
             None
-        }
-    }
-}
-
-fn balance(value: &Value<'_>) -> Result<Balance, String> {
-    let name = value.text("round-robin")?;
-    match BALANCES.iter().find(|(known, _)| *known == name) {
-        Some((_, balance)) => Ok(*balance),
-        None => {
-            let known: Vec<&str> = BALANCES.iter().map(|(name, _)| *name).collect();
-            Err(format!(
-                "unknown balance {name:?}{}",
-                names::suggestion(name, "names", &known)
-            ))
         }
     }
 }

@@ -18,7 +18,7 @@ use super::order::{Earns, Moved, Order};
 use super::patience::HeldUp;
 use crate::contract::{Disposition, LeaseError, lease_error_kind, lease_error_text};
 use crate::copy::{BULK_SIZE, Buffer, Passing, Room};
-use crate::lease::{Lease, Leasing, borrow};
+use crate::lease::{Lease, Leasing};
 use crate::plugin::MeasureReplies;
 use crate::session::stream::{read, write};
 
@@ -44,6 +44,20 @@ enum Phase {
     Opening(LeaseFuture),
     /// It has one.
     Open(Box<Lease>),
+}
+
+/// What a shared connection is to who looks for one, with the requests that are not done.
+pub(super) enum Standing {
+    /// It takes no more requests until it has rested.
+    Closing,
+    /// It has nothing to do.
+    Resting,
+    /// It has no room.
+    Full,
+    /// A long reply is under way, or one that its client does not take.
+    Occupied(usize),
+    /// None of these.
+    Ready(usize),
 }
 
 /// A shared connection, as who adds requests to it sees it.
@@ -109,34 +123,29 @@ impl SharedConnection {
         connection
     }
 
-    /// Requests that are not done.
-    pub(super) fn load(&self) -> usize {
-        self.state.borrow().order.len()
+    /// What it is to who looks for a connection; `most` requests may be under way on it.
+    pub(super) fn standing(&self, most: usize) -> Standing {
+        let state = self.state.borrow();
+        let load = state.order.len();
+        // Who came behind a long reply, or one that its client does not take, would wait for that.
+        let is_occupied =
+            state.order.passing() >= REPLY_HIGH_WATER as u64 || state.held_up.is_some();
+        if state.closing {
+            Standing::Closing
+        } else if load == 0 && matches!(state.phase, Phase::Resting) {
+            Standing::Resting
+        } else if state.room(most) == 0 {
+            Standing::Full
+        } else if is_occupied {
+            Standing::Occupied(load)
+        } else {
+            Standing::Ready(load)
+        }
     }
 
     /// How many more requests it takes, of at most so many; none while it is to be given away.
     pub(super) fn room(&self, most: usize) -> usize {
-        let state = self.state.borrow();
-        if state.closing || state.order.held() >= MAX_HELD {
-            return 0;
-        }
-        most.saturating_sub(state.order.len())
-    }
-
-    pub(super) fn is_resting(&self) -> bool {
-        matches!(self.state.borrow().phase, Phase::Resting)
-    }
-
-    /// Whether a long reply is under way, or one that its client does not take: who comes behind it
-    /// has to wait for that.
-    pub(super) fn is_occupied(&self) -> bool {
-        let state = self.state.borrow();
-        state.order.passing() >= REPLY_HIGH_WATER as u64 || state.held_up.is_some()
-    }
-
-    /// Whether it takes no more requests until it has rested.
-    pub(super) fn is_closing(&self) -> bool {
-        self.state.borrow().closing
+        self.state.borrow().room(most)
     }
 
     /// Adds a request behind all others.
@@ -209,6 +218,13 @@ impl Future for Driver {
 }
 
 impl State {
+    fn room(&self, most: usize) -> usize {
+        if self.closing || self.order.held() >= MAX_HELD {
+            return 0;
+        }
+        most.saturating_sub(self.order.len())
+    }
+
     /// Goes on until something has to be waited for; ready when nothing is outstanding.
     fn run(&mut self, crowd: &Rc<Crowd>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -239,21 +255,7 @@ impl State {
     }
 
     fn open(&mut self, crowd: &Rc<Crowd>, fresh: bool) {
-        let context = &crowd.context;
-        let leasing = match crowd.group() {
-            Some(group) => borrow(
-                &context.pools,
-                group,
-                &context.caretaker,
-                &crowd.target,
-                fresh,
-            ),
-            None => {
-                let name = crowd.target.group.clone().unwrap_or_default();
-                Leasing::Ready(Err(LeaseError::UnknownGroup(name)))
-            }
-        };
-        match leasing {
+        match crowd.context.borrow(&crowd.target, fresh) {
             Leasing::Ready(result) => self.opened(result, crowd),
             Leasing::Pending(future) => self.phase = Phase::Opening(future),
         }
@@ -373,14 +375,18 @@ impl State {
         if self.order.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if !self.gives_way && lease.is_wanted() {
+        let is_wanted = lease.is_wanted();
+        if !self.gives_way && is_wanted {
             self.gives_way = crowd.gives_way();
             self.closing |= self.gives_way;
         }
-        self.closing |= crowd.group().is_some_and(|group| lease.is_past_use(group));
-        self.watch_held_up(lease.is_wanted(), crowd, cx);
+        let now = Instant::now();
+        self.closing |= crowd
+            .group()
+            .is_some_and(|group| lease.is_past_use(group, now));
+        self.watch_held_up(is_wanted, crowd, cx);
         if moved {
-            self.moved = Instant::now();
+            self.moved = now;
         }
         match self.is_stalled(crowd, cx) {
             true => Poll::Ready(Err("nothing has moved for stall-timeout".to_owned())),

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::connection::SharedConnection;
-use super::member::{Inbox, Member};
+use super::connection::{SharedConnection, Standing};
+use super::member::Inbox;
 use super::order::{Earns, Moved};
 use crate::config::SlowReader;
 use crate::contract::{Request, Target};
@@ -30,7 +30,7 @@ const FAR_SPREAD: usize = 64;
 const MAX_PER_SESSION: usize = 64;
 
 /// See the module.
-pub(in crate::session) struct Crowd {
+pub(super) struct Crowd {
     pub(super) context: Rc<ListenerContext>,
     pub(super) target: Arc<Target>,
     connections: RefCell<Vec<Rc<SharedConnection>>>,
@@ -57,7 +57,7 @@ impl Crowds {
 
 impl Crowd {
     /// The one for this target.
-    pub(in crate::session) fn of(context: &Rc<ListenerContext>, target: &Arc<Target>) -> Rc<Self> {
+    pub(super) fn of(context: &Rc<ListenerContext>, target: &Arc<Target>) -> Rc<Self> {
         let mut crowds = context.crowds.0.borrow_mut();
         crowds.retain(|crowd| crowd.strong_count() > 0);
         let mut known = crowds.iter().filter_map(Weak::upgrade);
@@ -79,26 +79,26 @@ impl Crowd {
     }
 
     /// Whether it is the one for this target.
-    pub(in crate::session) fn is_for(&self, target: &Arc<Target>) -> bool {
+    pub(super) fn is_for(&self, target: &Arc<Target>) -> bool {
         Arc::ptr_eq(&self.target, target) || self.target == *target
     }
 
     /// Adds a session's requests, whose bytes stand one behind the other, to a connection. Returns
     /// how many it took; the session is woken when there may be room for more.
-    pub(in crate::session) fn add(
+    pub(super) fn add(
         self: &Rc<Self>,
-        member: &mut Member,
+        inbox: &Rc<Inbox>,
         bytes: &[u8],
         requests: &[Request],
     ) -> usize {
         // Those as well that it has not heard the end of, or who never reads could fail for ever.
-        let most = MAX_PER_SESSION.saturating_sub(member.inbox.unsettled());
+        let most = MAX_PER_SESSION.saturating_sub(inbox.unsettled());
         if most == 0 {
             return 0;
         }
         let max_in_flight = self.max_in_flight();
-        let is_apart = member.inbox.is_apart();
-        let home = match member.inbox.home() {
+        let is_apart = inbox.is_apart();
+        let home = match inbox.home() {
             Some(home) => Some(home),
             None if is_apart => Some(self.one_at_rest()),
             None => self.pick(max_in_flight),
@@ -107,10 +107,8 @@ impl Crowd {
         let count = room.min(most).min(requests.len());
         let Some(home) = home.filter(|_| count > 0) else {
             // Who has requests under way is woken by their replies.
-            if member.inbox.outstanding() == 0 && member.inbox.joins_line() {
-                self.waiting
-                    .borrow_mut()
-                    .push_back(Rc::clone(&member.inbox));
+            if inbox.outstanding() == 0 && inbox.joins_line() {
+                self.waiting.borrow_mut().push_back(Rc::clone(inbox));
             }
             return 0;
         };
@@ -121,16 +119,16 @@ impl Crowd {
                 replies: request.replies,
                 idempotent: request.idempotent,
             };
-            home.push(&member.inbox, &bytes[at..end], earns);
+            home.push(inbox, &bytes[at..end], earns);
             at = end;
         }
-        member.inbox.added(u32::try_from(count).unwrap_or(u32::MAX));
+        inbox.added(u32::try_from(count).unwrap_or(u32::MAX));
         if is_apart {
             // Nobody else is to come.
             home.close();
         }
         home.wake();
-        member.inbox.moves_to(&home);
+        inbox.moves_to(&home);
         count
     }
 
@@ -151,19 +149,19 @@ impl Crowd {
         let mut least: Option<(usize, &Rc<SharedConnection>)> = None;
         let mut occupied = None;
         let mut is_full = false;
-        for connection in connections.iter().filter(|one| !one.is_closing()) {
-            let load = connection.load();
-            if load == 0 && connection.is_resting() {
-                resting = Some(connection);
-                continue;
-            }
-            if connection.room(max_in_flight) == 0 {
-                is_full = true;
-                continue;
-            }
-            let best = match connection.is_occupied() {
-                true => &mut occupied,
-                false => &mut least,
+        for connection in connections.iter() {
+            let (best, load) = match connection.standing(max_in_flight) {
+                Standing::Closing => continue,
+                Standing::Full => {
+                    is_full = true;
+                    continue;
+                }
+                Standing::Resting => {
+                    resting = Some(connection);
+                    continue;
+                }
+                Standing::Occupied(load) => (&mut occupied, load),
+                Standing::Ready(load) => (&mut least, load),
             };
             if best.is_none_or(|(best, _)| load < best) {
                 *best = Some((load, connection));
@@ -190,7 +188,9 @@ impl Crowd {
 
     /// A connection that nobody uses now.
     fn one_at_rest(self: &Rc<Self>) -> Rc<SharedConnection> {
-        let is_free = |one: &&Rc<SharedConnection>| one.load() == 0 && one.is_resting();
+        let is_free = |one: &&Rc<SharedConnection>| {
+            matches!(one.standing(self.max_in_flight()), Standing::Resting)
+        };
         let free = self.connections.borrow().iter().find(is_free).cloned();
         free.unwrap_or_else(|| self.one_more())
     }

@@ -2,10 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::connection::SharedConnection;
+use super::crowd::Crowd;
 use super::order::{Failure, Owner};
+use crate::contract::{Request, Target};
+use crate::session::context::ListenerContext;
 
 /// What has come for a session since it last looked.
 #[derive(Debug, Default)]
@@ -170,18 +174,37 @@ impl Owner for Rc<Inbox> {
     }
 }
 
-/// A session's part in shared connections. Dropped, it leaves what is outstanding to be swallowed.
-#[derive(Debug)]
+/// A session's part in the shared connections for one target. Dropped, it leaves what is outstanding
+/// to be swallowed.
 pub(in crate::session) struct Member {
-    pub(super) inbox: Rc<Inbox>,
+    crowd: Rc<Crowd>,
+    inbox: Rc<Inbox>,
 }
 
 impl Member {
     /// One with nothing under way. Its task, which is that of `cx`, is woken when something comes.
-    pub(in crate::session) fn new(cx: &Context<'_>) -> Self {
+    pub(in crate::session) fn new(
+        context: &Rc<ListenerContext>,
+        target: &Arc<Target>,
+        cx: &Context<'_>,
+    ) -> Self {
         let inbox = Rc::new(Inbox::default());
         *inbox.waker.borrow_mut() = Some(cx.waker().clone());
-        Self { inbox }
+        Self {
+            crowd: Crowd::of(context, target),
+            inbox,
+        }
+    }
+
+    /// Whether the connections are for this target.
+    pub(in crate::session) fn is_for(&self, target: &Arc<Target>) -> bool {
+        self.crowd.is_for(target)
+    }
+
+    /// Adds requests, whose bytes stand one behind the other, to a connection. Returns how many it
+    /// took; the session is woken when there may be room for more.
+    pub(in crate::session) fn add(&self, bytes: &[u8], requests: &[Request]) -> usize {
+        self.crowd.add(&self.inbox, bytes, requests)
     }
 
     /// What has come since this was asked last.
@@ -197,9 +220,7 @@ impl Member {
         }
         Some(taken)
     }
-}
 
-impl Member {
     /// Takes note that the client has taken something.
     pub(in crate::session) fn client_reads(&self) {
         self.inbox.taken.set(self.inbox.taken.get() + 1);

@@ -10,7 +10,6 @@ mod member;
 mod order;
 mod patience;
 
-pub(super) use crowd::Crowd;
 pub use crowd::Crowds;
 pub(super) use member::{Mail, Member};
 pub(super) use order::Failure;

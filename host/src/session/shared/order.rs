@@ -139,14 +139,23 @@ impl<M: Owner + Clone> Order<M> {
 
     /// Adds a request behind all others.
     pub(super) fn push(&mut self, owner: &M, bytes: &[u8], earns: Earns) {
+        self.append(owner.clone(), bytes, earns, 0);
+    }
+
+    /// Adds a request that comes from another connection.
+    pub(super) fn adopt(&mut self, moved: Moved<M>) {
+        self.append(moved.owner, &moved.bytes, moved.earns, moved.lost);
+    }
+
+    fn append(&mut self, owner: M, bytes: &[u8], earns: Earns, lost: u8) {
         self.wire.extend_from_slice(bytes);
         self.entries.push_back(Entry {
-            owner: owner.clone(),
+            owner,
             length: bytes.len(),
             earns,
             begun: false,
             midway: false,
-            lost: 0,
+            lost,
         });
     }
 
@@ -350,20 +359,6 @@ impl<M: Owner + Clone> Order<M> {
             }
         }
         moved
-    }
-
-    /// Adds a request that comes from another connection.
-    pub(super) fn adopt(&mut self, moved: Moved<M>) {
-        let Moved {
-            owner,
-            bytes,
-            earns,
-            lost,
-        } = moved;
-        self.push(&owner, &bytes, earns);
-        if let Some(entry) = self.entries.back_mut() {
-            entry.lost = lost;
-        }
     }
 
     /// Gives back memory, once nothing is under way, that only a rush has needed.

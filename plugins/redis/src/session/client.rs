@@ -309,69 +309,63 @@ fn shareable(shown: &[u8]) -> Vec<Request> {
     let mut at = 0;
     let mut only_reads = true;
     while let Some(rest) = shown.get(at..).filter(|rest| !rest.is_empty()) {
-        match shareable_one(rest) {
-            Some(request) if requests.len() < MAX_SHARED => {
+        match front_fits(rest) {
+            Fit::Shared(request) if requests.len() < MAX_SHARED => {
                 at += request.length as usize;
                 only_reads &= request.idempotent;
                 requests.push(request);
             }
-            Some(_) => break,
-            None if only_reads && is_incomplete(rest) => break,
-            None => return Vec::new(),
+            Fit::Shared(_) => break,
+            Fit::Open if only_reads => break,
+            Fit::Open | Fit::Own => return Vec::new(),
         }
     }
     requests
 }
 
-/// The command at the front, if it is all here and may be shared.
-fn shareable_one(shown: &[u8]) -> Option<Request> {
-    let Parsed::Complete {
-        value: Front::Command(command),
-        ..
-    } = request::front(shown)
-    else {
-        return None;
-    };
-    let Parsed::Complete { value: class, .. } = commands::classify(&command) else {
-        return None;
-    };
-    let idempotent = match class {
-        Class::Read => true,
-        Class::Write => false,
-        _ => return None,
-    };
-    if !commands::may_stand_behind_others(&command) {
-        return None;
-    }
-    let (start, mut frame) = command.rest();
-    let covered = frame.cover(&shown[start..]).ok()?;
-    let length = start as u64 + covered;
-    if !frame.is_done() || length > shown.len() as u64 {
-        return None;
-    }
-    Some(Request {
-        length: u32::try_from(length).ok()?,
-        replies: 1,
-        idempotent,
-    })
+/// Whether a command fits on a connection that others use too.
+enum Fit {
+    /// It does.
+    Shared(Request),
+    /// It cannot be told before more has come, or before it stands alone.
+    Open,
+    /// It needs a connection of its own, or none.
+    Own,
 }
 
-/// Whether more has to come before it can be told what stands here.
-fn is_incomplete(shown: &[u8]) -> bool {
-    match request::front(shown) {
-        Parsed::Incomplete { .. } => true,
+/// Looks at the command at the front.
+fn front_fits(shown: &[u8]) -> Fit {
+    let command = match request::front(shown) {
         Parsed::Complete {
             value: Front::Command(command),
             ..
-        } => matches!(
-            commands::classify(&command),
-            Parsed::Incomplete { .. }
-                | Parsed::Complete {
-                    value: Class::Read | Class::Write,
-                    ..
-                }
-        ),
-        Parsed::Complete { .. } | Parsed::Invalid(_) => false,
+        } => command,
+        Parsed::Incomplete { .. } => return Fit::Open,
+        Parsed::Complete { .. } | Parsed::Invalid(_) => return Fit::Own,
+    };
+    let idempotent = match commands::classify(&command) {
+        Parsed::Complete { value, .. } => match value {
+            Class::Read => true,
+            Class::Write => false,
+            _ => return Fit::Own,
+        },
+        Parsed::Incomplete { .. } => return Fit::Open,
+        Parsed::Invalid(_) => return Fit::Own,
+    };
+    if !commands::may_stand_behind_others(&command) {
+        return Fit::Open;
+    }
+    let (start, mut frame) = command.rest();
+    let Ok(covered) = frame.cover(&shown[start..]) else {
+        return Fit::Open;
+    };
+    match u32::try_from(start as u64 + covered) {
+        Ok(length) if frame.is_done() && length as usize <= shown.len() => Fit::Shared(Request {
+            length,
+            replies: 1,
+            idempotent,
+        }),
+        _ => Fit::Open,
     }
 }
 
