@@ -1,5 +1,5 @@
-//! Many clients in flight on few connections: every reply is its owner's, whoever leaves, breaks or
-//! does not read meanwhile, and every counter adds up.
+//! Many clients in flight on few connections: every reply is its owner's, whoever leaves or breaks
+//! meanwhile, and every counter adds up.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -28,14 +28,14 @@ const CONFIG: &str = r#"
     bind = "{listen}"
     plugin = "redis"
     upstreams = ["cache"]
-    slow-reader-timeout = "300ms"
-    slow-reader = "{slow}"
 
     [admin]
     bind = "{admin}"
 "#;
 
 const CLIENTS: usize = 1000;
+/// The start of a config under which all clients meet.
+const ONE_WORKER: &str = "[process]\nworkers = 1\n";
 /// Keys of one client.
 const SLOTS: usize = 8;
 /// Commands of the ordinary test, and of the long one.
@@ -51,24 +51,14 @@ const BIG: usize = 700_000;
 
 async fn start(connections: usize) -> (Arc<RedisServer>, Relay) {
     let redis = RedisServer::start(&["--maxclients", "4000"]).await;
-    let relay = relay_to(&redis, connections, "close", "").await;
+    let relay = relay_to(&redis, connections, "").await;
     (Arc::new(redis), relay)
 }
 
-/// A relay with one worker, on which all clients meet, and its server with a value in `big`.
-async fn start_on_one_worker(connections: usize, slow: &str) -> (RedisServer, Relay) {
-    let redis = RedisServer::start(&[]).await;
-    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
-    let one = "[process]\nworkers = 1\n";
-    let relay = relay_to(&redis, connections, slow, one).await;
-    (redis, relay)
-}
-
-async fn relay_to(redis: &RedisServer, connections: usize, slow: &str, head: &str) -> Relay {
+async fn relay_to(redis: &RedisServer, connections: usize, head: &str) -> Relay {
     let values = [
         ("redis", &*redis.addr().to_string()),
         ("connections", &*connections.to_string()),
-        ("slow", slow),
     ];
     Relay::start_with(&format!("{head}{CONFIG}"), &values).await
 }
@@ -243,7 +233,6 @@ impl Client {
         );
     }
 }
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_over_four_connections() {
     let (redis, relay) = start(4).await;
@@ -334,116 +323,14 @@ async fn who_leaves_with_replies_outstanding_has_them_swallowed() {
     assert!(opened <= 2.0, "{opened}: one by either worker at the most");
 }
 
-/// A client that reads nothing keeps the others waiting for `slow-reader-timeout`, and no longer.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_is_closed_when_others_wait_behind_it() {
-    let (redis, relay) = start(1).await;
-    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
-    let mut slow = Resp::connect(relay.addr()).await;
-    let gets: Vec<u8> = (0..60).flat_map(|_| encode(&["GET", "big"])).collect();
-    slow.send_raw(&gets).await.unwrap();
-    let mut quick = Resp::connect(relay.addr()).await;
-    for _ in 0..100 {
-        assert_eq!(quick.cmd(&["PING"]).await, Reply::simple("PONG"));
-    }
-    let ended = [("reason", "timeout")];
-    eventually("the slow reader's session ends", GENEROUS, async || {
-        quick.cmd(&["PING"]).await;
-        relay
-            .metrics()
-            .await
-            .sum_where("leaseway_session_ends_total", &ended)
-            == 1.0
-    })
-    .await;
-    assert!(slow.read_to_end().await.unwrap().len() < 60 * BIG);
-}
-
-/// With `slow-reader = "move"` the others leave, and the slow one gets all of its replies.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_behind_a_slow_reader_move_to_another_connection() {
-    let (redis, relay) = start_on_one_worker(2, "move").await;
-    redis.cmd(&["SET", "own", "mine"]).await;
-    // One of the two connections is taken, so that all come to the other.
-    let mut holder = Resp::connect(relay.addr()).await;
-    holder
-        .send_raw(&encode(&["BLPOP", "list", "0"]))
-        .await
-        .unwrap();
-    eventually("the holder has its connection", GENEROUS, async || {
-        redis.clients().await == 1
-    })
-    .await;
-    let mut slow = Resp::connect(relay.addr()).await;
-    slow.send_raw(&encode(&["GET", "big"]).repeat(60))
-        .await
-        .unwrap();
-    slow.socket().peek(&mut [0]).await.unwrap();
-    let mut others = Vec::new();
-    for _ in 0..5 {
-        let mut other = Resp::connect(relay.addr()).await;
-        other.send_raw(&encode(&["GET", "own"])).await.unwrap();
-        others.push(other);
-    }
-    let shared = "leaseway_shared_requests_total";
-    eventually("all are behind the slow one", GENEROUS, async || {
-        relay.metric_sum(shared).await == 65.0
-    })
-    .await;
-    redis.cmd(&["RPUSH", "list", "x"]).await;
-    for other in &mut others {
-        assert_eq!(other.read_reply().await.unwrap(), Reply::bulk("mine"));
-        assert_eq!(other.cmd(&["GET", "own"]).await, Reply::bulk("mine"));
-    }
-    let popped = Reply::Array(vec![Reply::bulk("list"), Reply::bulk("x")]);
-    assert_eq!(holder.read_reply().await.unwrap(), popped);
-    for _ in 0..60 {
-        assert_eq!(slow.read_reply().await.unwrap().text().len(), BIG);
-    }
-    assert_eq!(slow.cmd(&["GET", "own"]).await, Reply::bulk("mine"));
-    let metrics = relay.metrics().await;
-    assert_eq!(metrics.sum("leaseway_session_ends_total"), 0.0);
-}
-
-/// A client that reads slowly, but reads, keeps the others waiting for as long as it takes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_steady_reader_is_waited_for() {
-    const PIECE: usize = 64 << 10;
-    let (_redis, relay) = start_on_one_worker(1, "close").await;
-    let mut steady = Resp::connect(relay.addr()).await;
-    let gets = encode(&["GET", "big"]).repeat(20);
-    steady.send_raw(&gets).await.unwrap();
-    let mut other = Resp::connect(relay.addr()).await;
-    other.send_raw(&encode(&["PING"])).await.unwrap();
-    let mut left = 20 * (BIG + "$700000\r\n\r\n".len());
-    let mut piece = vec![0; PIECE];
-    while left > 0 {
-        // Its pace: several times the limit in all.
-        tokio::time::sleep(Duration::from_millis(8)).await;
-        let count = left.min(PIECE);
-        steady
-            .socket()
-            .read_exact(&mut piece[..count])
-            .await
-            .unwrap();
-        left -= count;
-    }
-    assert_eq!(other.read_reply().await.unwrap(), Reply::simple("PONG"));
-    let ended = [("reason", "timeout")];
-    let metrics = relay.metrics().await;
-    assert_eq!(
-        metrics.sum_where("leaseway_session_ends_total", &ended),
-        0.0
-    );
-}
-
 /// Who sends ten thousand commands at once takes turns with who sends one at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_commands_and_single_ones_take_turns() {
     const FLOOD: usize = 10_000;
     const SINGLE: usize = 50;
     // On one worker, or the two would not share.
-    let (_redis, relay) = start_on_one_worker(1, "close").await;
+    let redis = RedisServer::start(&[]).await;
+    let relay = relay_to(&redis, 1, ONE_WORKER).await;
     let mut single = Resp::connect(relay.addr()).await;
     let value = "v".repeat(1000);
     assert_eq!(single.cmd(&["SET", "k", &value]).await, Reply::ok());
@@ -481,23 +368,6 @@ async fn a_flood_of_commands_and_single_ones_take_turns() {
     assert!(most < FLOOD as u64 / 4, "{most} came first");
     flooding.await.unwrap();
     assert_eq!(answered.load(Ordering::Relaxed), FLOOD as u64);
-}
-
-/// Nobody waits: a client may read as slowly as it likes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_reader_that_nobody_waits_behind_gets_everything() {
-    let (redis, relay) = start(1).await;
-    redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
-    let mut slow = Resp::connect(relay.addr()).await;
-    let gets: Vec<u8> = (0..30).flat_map(|_| encode(&["GET", "big"])).collect();
-    slow.send_raw(&gets).await.unwrap();
-    let before = relay.metric_sum("leaseway_bytes_total").await;
-    assert!(before < 30.0 * BIG as f64, "it has all been read");
-    // Several times the limit, in which nothing moves.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    for _ in 0..30 {
-        assert_eq!(slow.read_reply().await.unwrap().text().len(), BIG);
-    }
 }
 
 /// A reply many times larger than what the relay may hold passes whole.
@@ -545,7 +415,7 @@ async fn a_huge_reply_passes_in_little_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_server_is_survived() {
     let mut redis = RedisServer::start(&[]).await;
-    let relay = relay_to(&redis, 2, "close", "").await;
+    let relay = relay_to(&redis, 2, "").await;
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = Resp::connect(relay.addr()).await;

@@ -158,11 +158,12 @@ impl FromIterator<Step> for Steps {
 
 impl Choice {
     /// Borrow this. What the client has sent is then shown to `on-data`, unless
-    /// [`then`](Self::then) covers it.
+    /// [`then`](Self::then) covers it. Without a target it is what the session has named last, which
+    /// costs less.
     #[must_use]
-    pub fn lease(target: Target) -> Self {
+    pub fn lease(target: impl Into<Option<Target>>) -> Self {
         Self::Lease(LeaseRequest {
-            target,
+            target: target.into(),
             then: Vec::new(),
         })
     }
@@ -181,10 +182,13 @@ impl Choice {
     }
 
     /// Send these requests, which the client's bytes begin with, on a shared connection. Without a
-    /// target it is the same as for the last share of this session, which costs less.
+    /// target it is what the session has named last, which costs less.
     #[must_use]
-    pub fn share(target: Option<Target>, requests: Vec<Request>) -> Self {
-        Self::Share(Share { target, requests })
+    pub fn share(target: impl Into<Option<Target>>, requests: Vec<Request>) -> Self {
+        Self::Share(Share {
+            target: target.into(),
+            requests,
+        })
     }
 
     /// No connection needed. Must not be empty.
@@ -260,7 +264,7 @@ mod tests {
         assert_eq!(
             choice,
             Choice::Lease(LeaseRequest {
-                target: Target::new("a"),
+                target: Some(Target::new("a")),
                 then: vec![Step::Forward(3)],
             })
         );

@@ -48,6 +48,7 @@ impl Relay {
                     !self.held() && !self.waiting(),
                     "`lease` while a lease is held"
                 );
+                let target = self.named(Some(target));
                 self.ask(target);
             }
             Step::Release(disposition) => {

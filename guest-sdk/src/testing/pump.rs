@@ -164,7 +164,7 @@ impl Relay {
             if uncovered >= self.max_shown {
                 return Err(SessionEnd::MaxShown(self.max_shown));
             }
-        } else if let Some(choice) = self.sharing.hold(choice) {
+        } else if let Some(choice) = self.sharing.hold(choice, self.named.as_ref()) {
             self.chosen(choice);
         }
         Ok(())
@@ -177,7 +177,8 @@ impl Relay {
             Choice::Share(share) => self.share(share),
             Choice::Lease(request) => {
                 self.client.program.extend(request.then);
-                self.ask(request.target);
+                let target = self.named(request.target);
+                self.ask(target);
             }
             Choice::Answer(steps) => {
                 assert!(
@@ -186,6 +187,18 @@ impl Relay {
                 );
                 self.client.program.extend(steps);
             }
+        }
+    }
+
+    /// The target of a choice: what the plugin names, or what it has named last.
+    pub(super) fn named(&mut self, target: Option<Target>) -> Target {
+        if let Some(target) = target {
+            check_target(&target);
+            self.named = Some(target);
+        }
+        match &self.named {
+            Some(target) => target.clone(),
+            None => panic!("the first choice of a session without a target"),
         }
     }
 

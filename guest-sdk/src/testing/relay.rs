@@ -43,6 +43,8 @@ pub(super) struct Relay {
     pub(super) half_closed: bool,
     pub(super) barren_leases: u32,
     pub(super) draining: bool,
+    /// The target that the plugin has named last.
+    pub(super) named: Option<Target>,
     pub(super) sharing: Sharing,
 }
 
@@ -66,6 +68,7 @@ impl Relay {
             half_closed: false,
             barren_leases: 0,
             draining: false,
+            named: None,
             sharing: Sharing::default(),
         }
     }

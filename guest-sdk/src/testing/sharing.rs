@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::hooked::{Hooked, check_target};
+use super::hooked::Hooked;
 use super::record::SessionEnd;
 use super::relay::Relay;
 use super::way::up_to;
@@ -18,7 +18,6 @@ const MAX_UNMEASURED: usize = 64 << 10;
 /// Where a session stands with shared connections.
 #[derive(Default)]
 pub(super) struct Sharing {
-    pub(super) target: Option<Target>,
     /// What the plugin has chosen, and what must not overtake the requests under way.
     held: Option<Choice>,
     /// Replies that each request under way has still to get.
@@ -46,10 +45,11 @@ impl Sharing {
         self.held.is_some() && !self.is_quiet()
     }
 
-    /// Hands a choice back if it may be carried out now, and else keeps it until it may.
-    pub(super) fn hold(&mut self, choice: Choice) -> Option<Choice> {
+    /// Hands a choice back if it may be carried out now, and else keeps it until it may. `named`:
+    /// the target of the requests under way.
+    pub(super) fn hold(&mut self, choice: Choice, named: Option<&Target>) -> Option<Choice> {
         let joins = match &choice {
-            Choice::Share(share) => share.target.is_none() || share.target == self.target,
+            Choice::Share(share) => share.target.is_none() || share.target.as_ref() == named,
             _ => false,
         };
         if self.is_quiet() || joins {
@@ -80,14 +80,7 @@ impl Relay {
             "`choose-upstream` shared requests, but the plugin has no hook `replies`"
         );
         let Share { target, requests } = share;
-        if let Some(target) = target {
-            check_target(&target);
-            self.sharing.target = Some(target);
-        }
-        assert!(
-            self.sharing.target.is_some(),
-            "the first share of a session needs a target"
-        );
+        self.named(target);
         for request in requests {
             let length = request.length as usize;
             assert!(length > 0, "a request without bytes was shared");

@@ -25,6 +25,8 @@ const KEPT_BULK: usize = 16;
 pub struct BufferPool {
     free: RefCell<Vec<Vec<u8>>>,
     bulk: RefCell<Vec<Vec<u8>>>,
+    /// Empty, of whatever capacity.
+    outputs: RefCell<Vec<Vec<u8>>>,
     pipes: PipePool,
 }
 
@@ -37,6 +39,20 @@ impl BufferPool {
     /// Gives no pipe any more: they do not work here.
     pub fn refuse_pipes(&self) {
         self.pipes.refuse();
+    }
+
+    /// An empty vector for bytes that wait to be written, which may have room already.
+    pub fn take_output(&self) -> Vec<u8> {
+        self.outputs.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes back the storage of bytes that have gone.
+    pub fn give_output(&self, mut storage: Vec<u8>) {
+        let mut outputs = self.outputs.borrow_mut();
+        if (1..=BUFFER_SIZE).contains(&storage.capacity()) && outputs.len() < KEPT {
+            storage.clear();
+            outputs.push(storage);
+        }
     }
 
     fn take(&self, size: usize) -> Vec<u8> {

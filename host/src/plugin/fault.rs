@@ -107,13 +107,11 @@ pub(super) fn check_choice(choice: &Choice) -> Result<(), wasmtime::Error> {
     match choice {
         Choice::NeedMore => Ok(()),
         Choice::Lease(request) => {
-            check_asked(&request.target)?;
+            request.target.iter().try_for_each(check_asked)?;
             check_steps(&request.then)
         }
         Choice::Share(share) => {
-            if let Some(target) = &share.target {
-                check_asked(target)?;
-            }
+            share.target.iter().try_for_each(check_asked)?;
             let count = share.requests.len();
             if count == 0 || count > MAX_STEPS {
                 let what = format!("shared {count} requests, 1 to {MAX_STEPS} are allowed");
@@ -169,7 +167,7 @@ mod tests {
         ] {
             let steps = [Step::Forward(1), Step::Lease(large.clone())];
             let request = LeaseRequest {
-                target: large,
+                target: Some(large),
                 then: Vec::new(),
             };
             for checked in [

@@ -213,11 +213,12 @@ impl SessionTask {
                 for (at, failure) in failures {
                     let rest = bytes.split_off(at - gone);
                     gone = at;
-                    self.engine
-                        .replied(std::mem::replace(&mut bytes, rest), 0, hooks);
+                    self.engine.replied(&mut bytes, 0, hooks);
+                    bytes = rest;
                     self.engine.request_failed(failure, hooks);
                 }
-                self.engine.replied(bytes, finished, hooks);
+                self.engine.replied(&mut bytes, finished, hooks);
+                self.context.buffers.give_output(bytes);
             }
         }
         let Some((target, requests, bytes)) = self.engine.requests() else {

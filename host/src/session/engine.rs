@@ -69,6 +69,8 @@ pub struct Engine {
     pub(super) choosing: bool,
     /// How often it has chosen.
     pub(super) choices: u64,
+    /// The target that the plugin has named last.
+    pub(super) named: Option<Arc<Target>>,
     /// What goes to shared connections.
     pub(super) sharing: Sharing,
     pub(super) end: Option<End>,
@@ -91,6 +93,7 @@ impl Engine {
             draining: false,
             choosing: false,
             choices: 0,
+            named: None,
             sharing: Sharing::default(),
             end: None,
         }
@@ -205,8 +208,10 @@ impl Engine {
 
     /// Gives back the storage of buffers that have run empty.
     pub fn settle(&mut self, pool: &BufferPool) {
-        self.client.input.settle(pool);
-        self.upstream.input.settle(pool);
+        for half in [&mut self.client, &mut self.upstream] {
+            half.input.settle(pool);
+            half.output.settle(pool);
+        }
     }
 
     /// Makes the session small for a wait that may be long.

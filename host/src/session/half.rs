@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use crate::contract::{Side, Step};
-use crate::copy::Buffer;
+use crate::copy::{Buffer, BufferPool};
 
 use super::pump::up_to;
 
@@ -51,19 +51,30 @@ impl Output {
         self.bytes.extend_from_slice(bytes);
     }
 
-    pub(super) fn replace(&mut self, bytes: Vec<u8>) {
-        self.bytes = bytes;
-        self.written = 0;
+    /// [`Output::push`], and leaves nothing in `bytes` but perhaps storage.
+    pub(super) fn take_over(&mut self, bytes: &mut Vec<u8>) {
+        if self.is_empty() {
+            std::mem::swap(&mut self.bytes, bytes);
+            self.written = 0;
+        } else {
+            self.push(bytes);
+        }
+        bytes.clear();
     }
 
-    /// Takes note of a write; an output that has gone gives its memory back.
+    /// Takes note of a write.
     pub(super) fn wrote(&mut self, count: usize) -> usize {
         let taken = count.min(self.bytes.len() - self.written);
         self.written += taken;
-        if self.is_empty() {
-            self.clear();
-        }
         taken
+    }
+
+    /// Gives the storage back once all has gone.
+    pub(super) fn settle(&mut self, pool: &BufferPool) {
+        if self.is_empty() && self.bytes.capacity() > 0 {
+            self.written = 0;
+            pool.give_output(std::mem::take(&mut self.bytes));
+        }
     }
 
     pub(super) fn clear(&mut self) {

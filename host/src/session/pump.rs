@@ -7,6 +7,7 @@ use super::end::End;
 use super::engine::{Engine, MAX_BARREN_LEASES, other};
 use super::half::Owed;
 use super::held::{Asked, Dead, LeaseState, Replay};
+use super::steps::misuse;
 use crate::contract::{Choice, Hooks, LeaseError, Side, Target};
 use crate::plugin::SessionHooks;
 
@@ -205,7 +206,7 @@ impl Engine {
             return Ok(());
         }
         self.choosing = false;
-        match self.sharing.hold(choice) {
+        match self.sharing.hold(choice, self.named.as_deref()) {
             Some(choice) => self.chosen(choice),
             None => Ok(()),
         }
@@ -219,7 +220,8 @@ impl Engine {
             Choice::Share(share) => self.share(share)?,
             Choice::Lease(request) => {
                 self.client.add_steps(request.then);
-                self.ask(Arc::new(request.target))?;
+                let target = self.named(request.target)?;
+                self.ask(target)?;
             }
             Choice::Answer(steps) => {
                 if steps.is_empty() {
@@ -231,6 +233,19 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The target of a choice: what the plugin names, or what it has named last.
+    pub(super) fn named(&mut self, target: Option<Target>) -> Result<Arc<Target>, End> {
+        if let Some(target) = target
+            && self.named.as_deref() != Some(&target)
+        {
+            self.named = Some(Arc::new(target));
+        }
+        match &self.named {
+            Some(target) => Ok(Arc::clone(target)),
+            None => Err(misuse("the first choice of a session without a target")),
+        }
     }
 
     /// Starts to wait for a lease.
@@ -360,14 +375,15 @@ impl Engine {
             && (*safe || !delivered)
             && !self.draining
         {
-            let prefix = std::mem::take(prefix);
+            let mut prefix = std::mem::take(prefix);
             let target = Arc::clone(&held.target);
             let sent = held.sent;
             self.giveback = Some(super::engine::Giveback {
                 disposition: crate::contract::Disposition::Close,
                 unclean: Some("replaced"),
             });
-            self.upstream.output.replace(prefix);
+            self.upstream.output.clear();
+            self.upstream.output.take_over(&mut prefix);
             self.client.passing += self.client.kept;
             self.client.kept = 0;
             self.upstream.ended = false;

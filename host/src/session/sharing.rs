@@ -12,8 +12,6 @@ use crate::plugin::SessionHooks;
 /// Where a session stands with shared connections.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    /// Where its requests go; stays when they are done, for the next.
-    target: Option<Arc<Target>>,
     /// Requests at the front of the client's bytes that no connection has taken yet.
     requests: Vec<Request>,
     /// How many of these have been taken meanwhile.
@@ -40,12 +38,11 @@ impl Sharing {
         self.waits_for_room() || (self.held.is_some() && self.under_way > 0)
     }
 
-    /// Hands a choice back if it may be carried out now, and else keeps it until it may.
-    pub(super) fn hold(&mut self, choice: Choice) -> Option<Choice> {
+    /// Hands a choice back if it may be carried out now, and else keeps it until it may. `named`:
+    /// the target of the requests under way.
+    pub(super) fn hold(&mut self, choice: Choice, named: Option<&Target>) -> Option<Choice> {
         let joins = match &choice {
-            Choice::Share(share) => {
-                share.target.is_none() || share.target.as_ref() == self.target.as_deref()
-            }
+            Choice::Share(share) => share.target.is_none() || share.target.as_ref() == named,
             _ => false,
         };
         if self.is_quiet() || joins {
@@ -81,15 +78,7 @@ impl Engine {
         if requests.is_empty() || length > self.client.uncovered() as u64 {
             return Err(misuse("share of requests that have not all been shown"));
         }
-        match target {
-            Some(target) if self.sharing.target.as_deref() != Some(&target) => {
-                self.sharing.target = Some(Arc::new(target));
-            }
-            None if self.sharing.target.is_none() => {
-                return Err(misuse("the first share without a target"));
-            }
-            _ => {}
-        }
+        self.named(target)?;
         self.sharing.requests = requests;
         self.sharing.taken = 0;
         Ok(())
@@ -99,7 +88,7 @@ impl Engine {
     pub fn requests(&self) -> Option<(&Arc<Target>, &[Request], &[u8])> {
         let sharing = &self.sharing;
         let requests = &sharing.requests[sharing.taken..];
-        match &sharing.target {
+        match &self.named {
             Some(target) if !requests.is_empty() => {
                 Some((target, requests, self.client.uncovered_bytes()))
             }
@@ -124,16 +113,13 @@ impl Engine {
         self.run(hooks);
     }
 
-    /// Replies have come, and so many requests are done with them.
-    pub fn replied(&mut self, bytes: Vec<u8>, done: u32, hooks: &mut dyn SessionHooks) {
+    /// Replies have come, and so many requests are done with them. Of `bytes` the storage is left,
+    /// or other storage.
+    pub fn replied(&mut self, bytes: &mut Vec<u8>, done: u32, hooks: &mut dyn SessionHooks) {
         if self.end.is_some() {
             return;
         }
-        if self.client.output.is_empty() {
-            self.client.output.replace(bytes);
-        } else {
-            self.client.output.push(&bytes);
-        }
+        self.client.output.take_over(bytes);
         self.sharing.under_way = self.sharing.under_way.saturating_sub(done);
         self.run(hooks);
     }
@@ -146,7 +132,7 @@ impl Engine {
         let Failure { why, replies, cut } = failure;
         if replies == 0 && !cut {
             // Nobody waits to hear of it.
-            return self.replied(Vec::new(), 1, hooks);
+            return self.replied(&mut Vec::new(), 1, hooks);
         }
         if cut {
             let why = crate::contract::lease_error_text(&why);
@@ -160,7 +146,7 @@ impl Engine {
         match words {
             Err(fault) => self.finish(End::Fault(fault), hooks),
             Ok(words) if words.is_empty() => self.finish(End::NoLease(why), hooks),
-            Ok(words) => self.replied(words, 1, hooks),
+            Ok(mut words) => self.replied(&mut words, 1, hooks),
         }
     }
 

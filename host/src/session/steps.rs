@@ -1,7 +1,5 @@
 //! What each step does.
 
-use std::sync::Arc;
-
 use super::end::End;
 use super::engine::{Engine, OUTPUT_HIGH_WATER, other};
 use super::half::Owed;
@@ -44,7 +42,8 @@ impl Engine {
                 if !matches!(self.lease, LeaseState::None) {
                     return Err(misuse("lease while a lease is held"));
                 }
-                self.ask(Arc::new(target))?;
+                let target = self.named(Some(target))?;
+                self.ask(target)?;
             }
             Step::Release(disposition) => {
                 self.needs_lease("release")?;

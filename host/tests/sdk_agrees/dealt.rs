@@ -60,8 +60,9 @@ impl Dealt {
         let answer = self.next(format!("choose-upstream {}", bytes.escape_ascii()));
         match answer.choice {
             0 => Choice::NeedMore,
+            // The third leases what was named last.
             1..4 => Choice::Lease(LeaseRequest {
-                target: Target::new(format!("user={}", answer.choice)),
+                target: (answer.choice < 3).then(|| Target::new(format!("user={}", answer.choice))),
                 then: answer.steps(true),
             }),
             _ => match answer.steps(false) {

@@ -27,7 +27,7 @@ impl SessionHooks for Hooks {
         Ok(match self.dealt.choose_upstream(bytes) {
             sdk::Choice::NeedMore => host::Choice::NeedMore,
             sdk::Choice::Lease(request) => host::Choice::Lease(host::LeaseRequest {
-                target: to_target(request.target),
+                target: request.target.map(to_target),
                 then: to_steps(request.then),
             }),
             sdk::Choice::Share(_) => unreachable!("is never dealt"),

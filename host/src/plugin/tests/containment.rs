@@ -41,7 +41,7 @@ fn a_well_behaved_session_gets_its_answers() {
     let mut session = open(&worker, 1);
     match session.choose_upstream(b"abc").unwrap() {
         Choice::Lease(request) => {
-            assert_eq!(request.target.identity, "hostile");
+            assert_eq!(request.target.unwrap().identity, "hostile");
             assert_eq!(request.then, [Step::Forward(3)]);
         }
         other => panic!("{other:?}"),

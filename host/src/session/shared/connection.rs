@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
@@ -34,6 +35,9 @@ const MAX_UNMEASURED: usize = 64 << 10;
 /// Reads and writes of one wake-up before other tasks get a turn.
 const MAX_ROUNDS: u32 = 16;
 
+/// Without a byte for so long, while requests are under way, new ones go elsewhere if they can.
+const HUSH: Duration = Duration::from_millis(250);
+
 type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
 
 /// Where a shared connection stands.
@@ -43,7 +47,7 @@ enum Phase {
     /// It waits for one.
     Opening(LeaseFuture),
     /// It has one.
-    Open(Box<Lease>),
+    Open(Lease),
 }
 
 /// What a shared connection is to who looks for one, with the requests that are not done.
@@ -54,7 +58,8 @@ pub(super) enum Standing {
     Resting,
     /// It has no room.
     Full,
-    /// A long reply is under way, or one that its client does not take.
+    /// A long reply is under way, or one that its client does not take, or the server has fallen
+    /// silent: who comes now would wait for that.
     Occupied(usize),
     /// None of these.
     Ready(usize),
@@ -81,6 +86,8 @@ pub(super) struct State {
     pub(super) held_up: Option<HeldUp>,
     /// The last time that a byte came or went.
     pub(super) moved: Instant,
+    /// The last time that a byte came, or that the wait for one began.
+    heard: Instant,
     /// Looks now and then whether that is long ago.
     pub(super) silence: Option<Pin<Box<Sleep>>>,
     /// Requests that have left, and go to other connections as soon as this one's turn is over.
@@ -109,6 +116,7 @@ impl SharedConnection {
                 gives_way: false,
                 held_up: None,
                 moved: Instant::now(),
+                heard: Instant::now(),
                 silence: None,
                 leaving: Vec::new(),
                 write_failed: None,
@@ -123,13 +131,13 @@ impl SharedConnection {
         connection
     }
 
-    /// What it is to who looks for a connection; `most` requests may be under way on it.
-    pub(super) fn standing(&self, most: usize) -> Standing {
+    /// What it is now to who looks for a connection; `most` requests may be under way on it.
+    pub(super) fn standing(&self, most: usize, now: Instant) -> Standing {
         let state = self.state.borrow();
         let load = state.order.len();
-        // Who came behind a long reply, or one that its client does not take, would wait for that.
-        let is_occupied =
-            state.order.passing() >= REPLY_HIGH_WATER as u64 || state.held_up.is_some();
+        let is_occupied = state.order.passing() >= REPLY_HIGH_WATER as u64
+            || state.held_up.is_some()
+            || now.saturating_duration_since(state.heard) >= HUSH;
         if state.closing {
             Standing::Closing
         } else if load == 0 && matches!(state.phase, Phase::Resting) {
@@ -150,12 +158,16 @@ impl SharedConnection {
 
     /// Adds a request behind all others.
     pub(super) fn push(&self, owner: &Rc<Inbox>, bytes: &[u8], earns: Earns) {
-        self.state.borrow_mut().order.push(owner, bytes, earns);
+        let mut state = self.state.borrow_mut();
+        state.awaits();
+        state.order.push(owner, bytes, earns);
     }
 
     /// The same for one that comes from another connection.
     pub(super) fn adopt(&self, request: Moved<Rc<Inbox>>) {
-        self.state.borrow_mut().order.adopt(request);
+        let mut state = self.state.borrow_mut();
+        state.awaits();
+        state.order.adopt(request);
     }
 
     /// Takes no more requests until it has rested.
@@ -225,6 +237,13 @@ impl State {
         most.saturating_sub(self.order.len())
     }
 
+    /// A request is about to be added: the first is what the server is waited for from now on.
+    fn awaits(&mut self) {
+        if self.order.is_empty() {
+            self.heard = Instant::now();
+        }
+    }
+
     /// Goes on until something has to be waited for; ready when nothing is outstanding.
     fn run(&mut self, crowd: &Rc<Crowd>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -247,14 +266,15 @@ impl State {
                         self.phase = Phase::Open(lease);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Ok(())) => self.rest(*lease, crowd),
-                    Poll::Ready(Err(why)) => self.lost(*lease, &why, crowd),
+                    Poll::Ready(Ok(())) => self.rest(lease, crowd),
+                    Poll::Ready(Err(why)) => self.lost(lease, &why, crowd),
                 },
             }
         }
     }
 
     fn open(&mut self, crowd: &Rc<Crowd>, fresh: bool) {
+        self.heard = Instant::now();
         match crowd.context.borrow(&crowd.target, fresh) {
             Leasing::Ready(result) => self.opened(result, crowd),
             Leasing::Pending(future) => self.phase = Phase::Opening(future),
@@ -264,8 +284,9 @@ impl State {
     fn opened(&mut self, result: Result<Lease, LeaseError>, crowd: &Rc<Crowd>) {
         match result {
             Ok(lease) => {
-                self.phase = Phase::Open(Box::new(lease));
+                self.phase = Phase::Open(lease);
                 self.moved = Instant::now();
+                self.heard = self.moved;
                 self.write_failed = None;
                 // Its instance may have ended with another session's fault.
                 self.measure.take_if(|measure| !measure.is_live());
@@ -348,6 +369,7 @@ impl State {
         }
         let mut done = 0;
         let mut moved = false;
+        let mut heard = false;
         for round in 0.. {
             let wrote = self.write(lease, cx, &mut done);
             let read = match self.read(lease, crowd, cx, &mut done) {
@@ -364,6 +386,7 @@ impl State {
                 break;
             }
             moved = true;
+            heard |= read;
             if round == MAX_ROUNDS {
                 cx.waker().wake_by_ref();
                 break;
@@ -387,6 +410,9 @@ impl State {
         self.watch_held_up(is_wanted, crowd, cx);
         if moved {
             self.moved = now;
+        }
+        if heard {
+            self.heard = now;
         }
         match self.is_stalled(crowd, cx) {
             true => Poll::Ready(Err("nothing has moved for stall-timeout".to_owned())),

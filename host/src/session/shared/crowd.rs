@@ -144,13 +144,14 @@ impl Crowd {
 
     /// The connection for the next request, if one has room.
     fn pick(self: &Rc<Self>, max_in_flight: usize) -> Option<Rc<SharedConnection>> {
+        let now = now();
         let connections = self.connections.borrow();
         let mut resting = None;
         let mut least: Option<(usize, &Rc<SharedConnection>)> = None;
         let mut occupied = None;
         let mut is_full = false;
         for connection in connections.iter() {
-            let (best, load) = match connection.standing(max_in_flight) {
+            let (best, load) = match connection.standing(max_in_flight, now) {
                 Standing::Closing => continue,
                 Standing::Full => {
                     is_full = true;
@@ -188,9 +189,9 @@ impl Crowd {
 
     /// A connection that nobody uses now.
     fn one_at_rest(self: &Rc<Self>) -> Rc<SharedConnection> {
-        let is_free = |one: &&Rc<SharedConnection>| {
-            matches!(one.standing(self.max_in_flight()), Standing::Resting)
-        };
+        let (most, now) = (self.max_in_flight(), now());
+        let is_free =
+            |one: &&Rc<SharedConnection>| matches!(one.standing(most, now), Standing::Resting);
         let free = self.connections.borrow().iter().find(is_free).cloned();
         free.unwrap_or_else(|| self.one_more())
     }

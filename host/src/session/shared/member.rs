@@ -9,6 +9,7 @@ use super::connection::SharedConnection;
 use super::crowd::Crowd;
 use super::order::{Failure, Owner};
 use crate::contract::{Request, Target};
+use crate::copy::BufferPool;
 use crate::session::context::ListenerContext;
 
 /// What has come for a session since it last looked.
@@ -46,6 +47,8 @@ pub(super) struct Inbox {
     in_line: Cell<bool>,
     /// It reads too slowly to be on one connection with others.
     apart: Cell<bool>,
+    /// Storage for mail; somebody who is nobody gets none.
+    buffers: Option<Rc<BufferPool>>,
     /// Where its requests are, while any are outstanding: replies keep their order only there.
     home: RefCell<Option<Rc<SharedConnection>>>,
 }
@@ -131,7 +134,13 @@ impl Inbox {
 impl Owner for Rc<Inbox> {
     fn deliver(&self, bytes: &[u8]) {
         if !self.gone.get() {
-            self.mail.borrow_mut().bytes.extend_from_slice(bytes);
+            let mail = &mut self.mail.borrow_mut().bytes;
+            if mail.capacity() == 0
+                && let Some(buffers) = &self.buffers
+            {
+                *mail = buffers.take_output();
+            }
+            mail.extend_from_slice(bytes);
             self.wake();
         }
     }
@@ -188,8 +197,11 @@ impl Member {
         target: &Arc<Target>,
         cx: &Context<'_>,
     ) -> Self {
-        let inbox = Rc::new(Inbox::default());
-        *inbox.waker.borrow_mut() = Some(cx.waker().clone());
+        let inbox = Rc::new(Inbox {
+            waker: RefCell::new(Some(cx.waker().clone())),
+            buffers: Some(Rc::clone(&context.buffers)),
+            ..Inbox::default()
+        });
         Self {
             crowd: Crowd::of(context, target),
             inbox,

@@ -93,7 +93,7 @@ impl SessionHooks for Told {
 
     fn choose_upstream(&mut self, _: &[u8]) -> Result<Choice, Fault> {
         Ok(Choice::Lease(LeaseRequest {
-            target: target(),
+            target: Some(target()),
             then: self.choices.pop_front().unwrap_or_default(),
         }))
     }

@@ -77,7 +77,7 @@ impl SessionHooks for Toy {
     fn choose_upstream(&mut self, bytes: &[u8]) -> Result<Choice, Fault> {
         let then = self.requests(bytes);
         Ok(Choice::Lease(LeaseRequest {
-            target: target(),
+            target: Some(target()),
             then,
         }))
     }
@@ -167,7 +167,7 @@ impl SessionHooks for Dealt {
         let steps = self.next();
         Ok(match steps.len() % 3 {
             0 => Choice::Lease(LeaseRequest {
-                target: target(),
+                target: Some(target()),
                 then: steps,
             }),
             1 => Choice::Answer(steps),

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use leaseway_sdk::frame::Parsed;
-use leaseway_sdk::{Choice, Request, Side, Steps};
+use leaseway_sdk::{Choice, Request, Side, Steps, Target};
 
 use super::pin::Pin;
 use super::{Lease, Session};
@@ -77,13 +77,7 @@ impl Session {
         if self.shared.config.pooling == Pooling::Command {
             let requests = shareable(shown);
             if !requests.is_empty() {
-                let known = self.shares_as.as_ref();
-                let same = known.is_some_and(|known| Rc::ptr_eq(known, &self.identity));
-                if same {
-                    return Choice::share(None, requests);
-                }
-                self.shares_as = Some(Rc::clone(&self.identity));
-                return Choice::share(Some(self.identity.target()), requests);
+                return Choice::share(self.target(), requests);
             }
         }
         self.lease = Lease::default();
@@ -91,7 +85,7 @@ impl Session {
         if self.lease.owed > 0 {
             self.lease.first = taken.bytes;
             let steps = self.forward(Steps::new(), &taken);
-            return Choice::lease(self.identity.target()).then(steps);
+            return Choice::lease(self.target()).then(steps);
         }
         match taken.next {
             Next::More | Next::Wait => Choice::NeedMore,
@@ -101,6 +95,16 @@ impl Session {
                 Choice::answer(protocol_error(Steps::new(), why))
             }
         }
+    }
+
+    /// What the client needs a connection of; none if the host has been told of that last.
+    fn target(&mut self) -> Option<Target> {
+        let known = self.named.as_ref();
+        if known.is_some_and(|known| Rc::ptr_eq(known, &self.identity)) {
+            return None;
+        }
+        self.named = Some(Rc::clone(&self.identity));
+        Some(self.identity.target())
     }
 
     /// The rest of a request that has been answered with an error is of no more use.

@@ -39,8 +39,8 @@ pub(crate) struct Shared {
 pub struct Session {
     shared: Rc<Shared>,
     identity: Rc<Identity>,
-    /// As whom it has last shared a connection.
-    shares_as: Option<Rc<Identity>>,
+    /// For whom it has last asked for a connection.
+    named: Option<Rc<Identity>>,
     /// The client has had a connection of its identity, so the server agrees to that.
     proved: bool,
     /// The client wants to be somebody else, and a connection has been asked for to find out
@@ -88,7 +88,7 @@ impl Session {
     pub(crate) fn new(shared: Rc<Shared>) -> Self {
         Self {
             identity: Rc::clone(&shared.identity),
-            shares_as: None,
+            named: None,
             proved: false,
             shared,
             claim: None,

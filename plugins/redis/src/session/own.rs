@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use leaseway_sdk::frame::Parsed;
-use leaseway_sdk::{Choice, Disposition, Side, Steps};
+use leaseway_sdk::{Choice, Disposition, Side, Steps, Target};
 
 use super::client::{Go, protocol_error};
 use super::{Claim, Lease, Session};
@@ -168,11 +168,8 @@ impl Session {
 
     /// Leases a connection of this identity: that there is one is the proof.
     fn claim(&mut self, identity: Identity, len: u64) -> Choice {
-        let target = identity.target();
         self.lease.first = len;
-        self.claim = Some(Claim {
-            identity: Rc::new(identity),
-        });
+        let target = self.claims(identity);
         Choice::lease(target).then(
             Steps::new()
                 .discard(len)
@@ -181,15 +178,21 @@ impl Session {
         )
     }
 
+    /// Whose connection is to be the proof.
+    fn claims(&mut self, identity: Identity) -> Target {
+        let target = identity.target();
+        let identity = Rc::new(identity);
+        self.named = Some(Rc::clone(&identity));
+        self.claim = Some(Claim { identity });
+        target
+    }
+
     /// The same, and lets the server answer this.
     fn ask(&mut self, identity: Identity, request: Vec<u8>, len: u64) -> Choice {
-        let target = identity.target();
         self.lease.first = len;
         self.lease.owed = 1;
         self.lease.taken = 1;
-        self.claim = Some(Claim {
-            identity: Rc::new(identity),
-        });
+        let target = self.claims(identity);
         Choice::lease(target).then(Steps::new().discard(len).send(Side::Upstream, request))
     }
 }

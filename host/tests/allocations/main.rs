@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "../built/mod.rs"]
 mod built;
+mod worker;
 
 use std::sync::Arc;
 
@@ -93,6 +95,31 @@ impl<H: SessionHooks> Session<H> {
             self.engine.leased(facts, &mut self.hooks);
         }
         self.engine.settle(&self.buffers);
+    }
+}
+
+#[test]
+fn a_worker_without_a_plugin_allocates_nothing_for_a_request() {
+    for clients in [1, 20] {
+        let allocations = worker::allocations_a_request(None, clients, 20);
+        assert!(allocations < 0.01, "{allocations} with {clients} clients");
+    }
+}
+
+/// From socket to socket, what a request and its reply allocate.
+#[test]
+fn a_worker_allocates_little_for_a_redis_request() {
+    for (pooling, clients, connections, most) in [
+        ("command", 1, 20, 20.0),
+        ("command", 20, 4, 20.0),
+        ("command-exclusive", 20, 20, 20.0),
+        ("command-exclusive", 20, 4, 20.0),
+    ] {
+        let redis = load_with("redis", serde_json::json!({ "pooling": pooling }));
+        let allocations = worker::allocations_a_request(Some(redis), clients, connections);
+        let what = format!("{allocations} with {clients} clients on {connections} connections");
+        println!("{pooling}: {what}");
+        assert!(allocations < most, "{pooling}: {what}");
     }
 }
 
