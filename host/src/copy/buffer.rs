@@ -69,7 +69,8 @@ impl BufferPool {
         let (free, most) = match storage.len() {
             BUFFER_SIZE => (&self.free, KEPT),
             BULK_SIZE => (&self.bulk, KEPT_BULK),
-            _ => return,
+            // Of a session that was parked.
+            _ => return self.give_output(storage),
         };
         let mut free = free.borrow_mut();
         if free.len() < most {
@@ -182,6 +183,7 @@ impl Buffer {
             let held = &parked[self.start..self.end];
             self.storage[..held.len()].copy_from_slice(held);
             (self.start, self.end) = (0, held.len());
+            pool.give(parked);
         }
         if self.end == self.storage.len() {
             if self.start > 0 {
@@ -226,7 +228,8 @@ impl Buffer {
     pub fn park(&mut self, pool: &BufferPool) {
         const WORTH_IT: usize = BUFFER_SIZE / 4;
         if self.storage.len() == BUFFER_SIZE && self.len() <= WORTH_IT {
-            let parked = self.bytes().to_vec();
+            let mut parked = pool.take_output();
+            parked.extend_from_slice(self.bytes());
             self.start = 0;
             self.end = parked.len();
             pool.give(std::mem::replace(&mut self.storage, parked));

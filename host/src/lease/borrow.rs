@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::guard::Lease;
 use crate::config::Balance;
 use crate::contract::{LeaseError, Target, lease_error_text};
-use crate::pool::{Blame, Caretaker, Connection, DialError, Grant, Key, Pools};
+use crate::pool::{Blame, Caretaker, Connection, DialError, Grant, Key, OwnedKey, Pools};
 use crate::upstream::{Endpoint, Group, Health, Permit};
 
 /// A lease that is there, or will be.
@@ -80,7 +80,7 @@ impl Request {
                 None => self.in_line(&endpoint, deadline).await?,
             };
             let failure = match grant {
-                Grant::Connection(connection) => return Ok(self.lend(*connection, false)),
+                Grant::Connection(connection) => return Ok(self.lend(connection, false)),
                 Grant::Room(permit) => match self.dial(permit, deadline).await {
                     Ok(connection) => return Ok(self.lend(connection, true)),
                     Err(DialError {
@@ -152,7 +152,7 @@ impl Request {
             return Some(grant);
         }
         let wanted = self.target.endpoint.is_some() || self.group.config().balance == Balance::Hash;
-        if wanted {
+        if wanted || self.group.endpoints().len() == 1 {
             return None;
         }
         let mut full = tried.to_vec();
@@ -175,7 +175,7 @@ impl Request {
         if !self.fresh
             && let Some(connection) = pools.take_idle(&self.group, endpoint, self.key())
         {
-            return Some(Grant::Connection(Box::new(connection)));
+            return Some(Grant::Connection(connection));
         }
         // Whoever waits already goes first, on whatever worker.
         if endpoint.longest_waiting(None).is_some() {
@@ -204,7 +204,11 @@ impl Request {
                 endpoint.name, config.max_waiting
             )));
         }
-        let in_line = pools.join(&self.group, endpoint, self.key());
+        let key = OwnedKey {
+            caretaker: Arc::clone(self.caretaker.name()),
+            target: Arc::clone(&self.target),
+        };
+        let in_line = pools.join(&self.group, endpoint, key);
         match timeout_at(deadline, poll_fn(|cx| in_line.seat.poll(cx))).await {
             // A connection that waited a moment for its new holder may have died in it.
             Ok(Grant::Connection(connection))

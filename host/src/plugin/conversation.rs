@@ -203,8 +203,8 @@ impl Conversations {
 }
 
 impl Caretaker for Conversations {
-    fn name(&self) -> &str {
-        self.plugin.name()
+    fn name(&self) -> &Arc<str> {
+        &self.plugin.name
     }
 
     fn default_target(&self) -> &Arc<Target> {

@@ -46,7 +46,7 @@ pub struct Greeting {
 pub trait Caretaker {
     /// The plugin's name in the config, or `-` without one. Connections of different caretakers
     /// are never interchangeable.
-    fn name(&self) -> &str;
+    fn name(&self) -> &Arc<str>;
     /// What connections are opened for when no session asks for one.
     fn default_target(&self) -> &Arc<Target>;
     /// Whether `connect` does anything; when not, it is not called and the tag is empty.

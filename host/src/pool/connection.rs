@@ -110,7 +110,7 @@ impl Connection {
             stream: stream.into_std()?,
             tag: parted.tag,
             target: parted.target,
-            caretaker: parted.caretaker.name().to_owned(),
+            caretaker: Arc::clone(parted.caretaker.name()),
             expires: parted.expires,
             permit: parted.permit,
         })
@@ -149,7 +149,7 @@ impl Parted {
 
 impl Suits for Connection {
     fn suits(&self, key: Key<'_>) -> bool {
-        self.target.identity == key.identity && self.caretaker.name() == key.caretaker
+        self.target.identity == key.identity && **self.caretaker.name() == *key.caretaker
     }
 }
 
@@ -158,14 +158,14 @@ pub struct Parcel {
     stream: std::net::TcpStream,
     tag: Vec<u8>,
     target: Arc<Target>,
-    caretaker: String,
+    caretaker: Arc<str>,
     expires: Instant,
     permit: Permit,
 }
 
 impl Parcel {
     /// The name of its caretaker.
-    pub fn caretaker(&self) -> &str {
+    pub fn caretaker(&self) -> &Arc<str> {
         &self.caretaker
     }
 

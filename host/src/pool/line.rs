@@ -14,7 +14,7 @@ use super::connection::Connection;
 use super::message::Message;
 use super::pools::Pools;
 use super::seat::{Grant, Seat};
-use super::shelf::Key;
+use super::shelf::OwnedKey;
 use crate::upstream::{Endpoint, Group, Permit};
 
 /// A connection goes to another worker's line when the head of that has waited longer than this
@@ -41,12 +41,12 @@ impl Pools {
         self: &Rc<Self>,
         group: &Arc<Group>,
         endpoint: &Arc<Endpoint>,
-        key: Key<'_>,
+        key: OwnedKey,
     ) -> InLine {
         let seat = Seat::new();
         let since = Instant::now();
         let id = self.at(group, endpoint, |place| {
-            let id = place.shelf.wait(key.to_owned(), since, seat.clone());
+            let id = place.shelf.wait(key, since, seat.clone());
             endpoint.show_waiting(self.worker, place.shelf.head_since());
             id
         });
@@ -168,7 +168,7 @@ impl Drop for InLine {
         self.endpoint.tell_room();
         // What was granted in the same moment goes to the next; a permit does so by itself.
         if let Some(Grant::Connection(connection)) = self.seat.leave() {
-            self.pools.offer(*connection, Instant::now());
+            self.pools.offer(connection, Instant::now());
         }
     }
 }

@@ -22,4 +22,4 @@ pub use message::PoolsParts;
 pub use plain::Plain;
 pub use pools::Pools;
 pub(crate) use seat::Grant;
-pub(crate) use shelf::Key;
+pub(crate) use shelf::{Key, OwnedKey};

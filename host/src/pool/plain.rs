@@ -12,6 +12,7 @@ use crate::contract::Target;
 /// Opens plain connections, and knows no way to reset or probe them.
 #[derive(Debug)]
 pub struct Plain {
+    name: Arc<str>,
     target: Arc<Target>,
 }
 
@@ -26,6 +27,7 @@ impl Plain {
             affinity: None,
         };
         Self {
+            name: "-".into(),
             target: Arc::new(target),
         }
     }
@@ -38,8 +40,8 @@ impl Default for Plain {
 }
 
 impl Caretaker for Plain {
-    fn name(&self) -> &str {
-        "-"
+    fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn default_target(&self) -> &Arc<Target> {

@@ -251,7 +251,7 @@ impl Pools {
         match next {
             None => {}
             Some(Next::Serve(waiter, connection)) => {
-                drop(waiter.to.grant(Grant::Connection(Box::new(connection))));
+                drop(waiter.to.grant(Grant::Connection(connection)));
             }
             Some(Next::Replace(waiter, connection)) => {
                 let permit = connection.make_room("other-identity");

@@ -4,9 +4,12 @@
 //! with anything. Limits and other workers are the caller's business.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::contract::Target;
 
 /// A head of line that needs another identity lets same-identity waiters pass for so long; then
 /// the next connection is closed to make room for it.
@@ -26,26 +29,17 @@ pub(crate) struct Key<'a> {
 }
 
 /// A key that somebody in line keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct OwnedKey {
-    pub(crate) caretaker: String,
-    pub(crate) identity: String,
+    pub(crate) caretaker: Arc<str>,
+    pub(crate) target: Arc<Target>,
 }
 
 impl OwnedKey {
     pub(crate) fn key(&self) -> Key<'_> {
         Key {
             caretaker: &self.caretaker,
-            identity: &self.identity,
-        }
-    }
-}
-
-impl Key<'_> {
-    pub(crate) fn to_owned(self) -> OwnedKey {
-        OwnedKey {
-            caretaker: self.caretaker.to_owned(),
-            identity: self.identity.to_owned(),
+            identity: &self.target.identity,
         }
     }
 }
@@ -241,6 +235,19 @@ mod tests {
         }
     }
 
+    fn owned(identity: &str) -> OwnedKey {
+        OwnedKey {
+            caretaker: "p".into(),
+            target: Arc::new(Target {
+                group: None,
+                endpoint: None,
+                identity: identity.to_owned(),
+                secret: Vec::new(),
+                affinity: None,
+            }),
+        }
+    }
+
     type Toy = Shelf<(&'static str, u32), u32>;
 
     #[test]
@@ -270,7 +277,7 @@ mod tests {
         let mut shelf = Toy::new();
         let now = Instant::now();
         for n in 0..3 {
-            shelf.wait(key("a").to_owned(), now, n);
+            shelf.wait(owned("a"), now, n);
         }
         for n in 0..3 {
             match shelf.next(("a", 7), now) {
@@ -285,9 +292,9 @@ mod tests {
     fn a_patient_head_is_passed_for_a_while_and_then_gets_the_room() {
         let mut shelf = Toy::new();
         let now = Instant::now();
-        shelf.wait(key("b").to_owned(), now, 0);
-        shelf.wait(key("a").to_owned(), now, 1);
-        shelf.wait(key("a").to_owned(), now, 2);
+        shelf.wait(owned("b"), now, 0);
+        shelf.wait(owned("a"), now, 1);
+        shelf.wait(owned("a"), now, 2);
         assert!(matches!(
             shelf.next(("a", 7), now),
             Next::Serve(Waiter { to: 1, .. }, _)
@@ -307,8 +314,8 @@ mod tests {
     fn who_leaves_is_not_served() {
         let mut shelf = Toy::new();
         let now = Instant::now();
-        let first = shelf.wait(key("a").to_owned(), now, 0);
-        shelf.wait(key("a").to_owned(), now, 1);
+        let first = shelf.wait(owned("a"), now, 0);
+        shelf.wait(owned("a"), now, 1);
         assert_eq!(shelf.leave(first).map(|waiter| waiter.to), Some(0));
         assert!(shelf.leave(first).is_none());
         assert!(matches!(

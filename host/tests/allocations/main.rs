@@ -106,20 +106,24 @@ fn a_worker_without_a_plugin_allocates_nothing_for_a_request() {
     }
 }
 
-/// From socket to socket, what a request and its reply allocate.
+/// From socket to socket. Two for each call of the plugin: the list that it returns, and wasmtime's
+/// note that a handle is lent meanwhile; and the future and the seat of who waits in line.
 #[test]
 fn a_worker_allocates_little_for_a_redis_request() {
+    const CALLS: f64 = 4.0;
+    const IN_LINE: f64 = 2.0;
     for (pooling, clients, connections, most) in [
-        ("command", 1, 20, 20.0),
-        ("command", 20, 4, 20.0),
-        ("command-exclusive", 20, 20, 20.0),
-        ("command-exclusive", 20, 4, 20.0),
+        ("command", 1, 20, CALLS),
+        // What came for several at once is measured by one call.
+        ("command", 20, 1, 3.0),
+        ("command-exclusive", 20, 20, CALLS),
+        ("command-exclusive", 20, 4, CALLS + IN_LINE),
     ] {
         let redis = load_with("redis", serde_json::json!({ "pooling": pooling }));
         let allocations = worker::allocations_a_request(Some(redis), clients, connections);
         let what = format!("{allocations} with {clients} clients on {connections} connections");
         println!("{pooling}: {what}");
-        assert!(allocations < most, "{pooling}: {what}");
+        assert!(allocations < most + 0.01, "{pooling}: {what}");
     }
 }
 
@@ -156,10 +160,9 @@ fn a_redis_request_with_a_lease_of_its_own_allocates_little() {
         session.pass(Side::Client, REQUEST);
         session.pass(Side::Upstream, REPLY);
     });
-    // Two lists of steps; a target with two strings, which is shared; one of wasmtime's own for
-    // each call.
+    // Two lists of steps, and one of wasmtime's own for each call.
     assert!(
-        allocations < 7.5,
+        allocations < 4.01,
         "{allocations} for a request and its reply"
     );
 }

@@ -25,6 +25,7 @@ enum Fate {
 
 /// Content with every endpoint but those that the test names.
 struct Picky {
+    name: Arc<str>,
     target: Arc<Target>,
     connects: RefCell<HashMap<SocketAddr, Fate>>,
     probes: RefCell<HashMap<SocketAddr, Fate>>,
@@ -33,6 +34,7 @@ struct Picky {
 impl Picky {
     fn new() -> Rc<Self> {
         Rc::new(Self {
+            name: "picky".into(),
             target: Arc::new(target("")),
             connects: RefCell::default(),
             probes: RefCell::default(),
@@ -60,8 +62,8 @@ async fn meet(
 }
 
 impl Caretaker for Picky {
-    fn name(&self) -> &str {
-        "picky"
+    fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn default_target(&self) -> &Arc<Target> {

@@ -28,6 +28,7 @@ enum Fate {
 
 /// Probes by an echo, unless the test has decided otherwise.
 struct Prober {
+    name: Arc<str>,
     target: Arc<Target>,
     fate: Cell<Option<(u16, Fate)>>,
     /// Local ports of the connections that were found alive.
@@ -37,6 +38,7 @@ struct Prober {
 impl Prober {
     fn new() -> Rc<Self> {
         Rc::new(Self {
+            name: "prober".into(),
             target: Arc::new(target("")),
             fate: Cell::new(None),
             alive: RefCell::default(),
@@ -61,8 +63,8 @@ impl Prober {
 }
 
 impl Caretaker for Prober {
-    fn name(&self) -> &str {
-        "prober"
+    fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn default_target(&self) -> &Arc<Target> {
