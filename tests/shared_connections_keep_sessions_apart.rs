@@ -370,6 +370,46 @@ async fn a_flood_of_commands_and_single_ones_take_turns() {
     assert_eq!(answered.load(Ordering::Relaxed), FLOOD as u64);
 }
 
+/// Where few requests fit, who always has more of them leaves room for who has one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_with_one_command_get_room_beside_those_with_many() {
+    const FLOODS: usize = 4;
+    const SINGLE: usize = 100;
+    let redis = RedisServer::start(&[]).await;
+    let config = CONFIG.replace("pool = {", "pool = { max-in-flight = 8,");
+    let values = [("redis", &*redis.addr().to_string()), ("connections", "1")];
+    let relay = Relay::start_with(&format!("{ONE_WORKER}{config}"), &values).await;
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut floods = JoinSet::new();
+    for _ in 0..FLOODS {
+        let mut flood = Resp::connect(relay.addr()).await;
+        let answered = Arc::clone(&answered);
+        floods.spawn(async move {
+            const AHEAD: usize = 100;
+            let ping = encode(&["PING"]);
+            flood.send_raw(&ping.repeat(AHEAD)).await.unwrap();
+            loop {
+                assert_eq!(flood.read_reply().await.unwrap(), Reply::simple("PONG"));
+                answered.fetch_add(1, Ordering::Relaxed);
+                flood.send_raw(&ping).await.unwrap();
+            }
+        });
+    }
+    eventually("the floods have begun", GENEROUS, async || {
+        answered.load(Ordering::Relaxed) > 1000
+    })
+    .await;
+    let mut single = Resp::connect(relay.addr()).await;
+    let mut most = 0;
+    for _ in 0..SINGLE {
+        let before = answered.load(Ordering::Relaxed);
+        assert_eq!(single.cmd(&["PING"]).await, Reply::simple("PONG"));
+        most = most.max(answered.load(Ordering::Relaxed) - before);
+    }
+    println!("at most {most} of the floods' replies in front of a single one");
+    assert!(most < 20_000, "{most} came first");
+}
+
 /// A reply many times larger than what the relay may hold passes whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_huge_reply_passes_in_little_memory() {

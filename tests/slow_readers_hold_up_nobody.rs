@@ -21,7 +21,7 @@ const CONFIG: &str = r#"
 
     [upstreams.cache]
     endpoints = [{endpoints}]
-    pool = { max-connections = {connections}, wait-timeout = "60s" }
+    pool = { max-connections = {connections}, wait-timeout = "60s", max-in-flight = {in-flight} }
 
     [listeners.cache]
     bind = "{listen}"
@@ -46,6 +46,15 @@ async fn start(connections: usize, slow: &str) -> (RedisServer, Relay) {
 }
 
 async fn relay_to(servers: &[&RedisServer], connections: usize, slow: &str) -> Relay {
+    relay_with(servers, connections, 1024, slow).await
+}
+
+async fn relay_with(
+    servers: &[&RedisServer],
+    connections: usize,
+    in_flight: usize,
+    slow: &str,
+) -> Relay {
     let endpoints: Vec<String> = servers
         .iter()
         .map(|server| format!("\"{}\"", server.addr()))
@@ -53,9 +62,25 @@ async fn relay_to(servers: &[&RedisServer], connections: usize, slow: &str) -> R
     let values = [
         ("endpoints", &*endpoints.join(", ")),
         ("connections", &*connections.to_string()),
+        ("in-flight", &*in_flight.to_string()),
         ("slow", slow),
     ];
     Relay::start_with(CONFIG, &values).await
+}
+
+/// How many sessions a time limit has ended.
+async fn timed_out(relay: &Relay) -> f64 {
+    let timeout = [("reason", "timeout")];
+    let metrics = relay.metrics().await;
+    metrics.sum_where("leaseway_session_ends_total", &timeout)
+}
+
+/// One has been, of a client that may still be told so.
+async fn one_times_out(relay: &Relay) {
+    eventually("the slow reader's session ends", GENEROUS, async || {
+        timed_out(relay).await == 1.0
+    })
+    .await;
 }
 
 /// A client that reads nothing keeps the others waiting for `slow-reader-timeout`, and no longer.
@@ -69,17 +94,72 @@ async fn a_slow_reader_is_closed_when_others_wait_behind_it() {
     for _ in 0..100 {
         assert_eq!(quick.cmd(&["PING"]).await, Reply::simple("PONG"));
     }
-    let ended = [("reason", "timeout")];
     eventually("the slow reader's session ends", GENEROUS, async || {
         quick.cmd(&["PING"]).await;
-        relay
-            .metrics()
-            .await
-            .sum_where("leaseway_session_ends_total", &ended)
-            == 1.0
+        timed_out(&relay).await == 1.0
     })
     .await;
     assert!(slow.read_to_end().await.unwrap().len() < 60 * BIG);
+}
+
+/// Nobody stands behind it on the connection, since it has left no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_that_fills_its_connection_is_closed() {
+    for slow in ["close", "move"] {
+        let redis = RedisServer::start(&[]).await;
+        redis.cmd(&["SET", "big", &"b".repeat(BIG)]).await;
+        let relay = relay_with(&[&redis], 1, 10, slow).await;
+        let mut reader = Resp::connect(relay.addr()).await;
+        let gets = encode(&["GET", "big"]).repeat(30);
+        reader.send_raw(&gets).await.unwrap();
+        reader.socket().peek(&mut [0]).await.unwrap();
+        let mut other = Resp::connect(relay.addr()).await;
+        assert_eq!(other.cmd(&["PING"]).await, Reply::simple("PONG"));
+        one_times_out(&relay).await;
+    }
+}
+
+/// To read a little now and then is not to read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_a_drop_at_a_time_is_closed() {
+    let (_redis, relay) = start(1, "close").await;
+    let mut reader = Resp::connect(relay.addr()).await;
+    let gets = encode(&["GET", "big"]).repeat(60);
+    reader.send_raw(&gets).await.unwrap();
+    reader.socket().peek(&mut [0]).await.unwrap();
+    let mut other = Resp::connect(relay.addr()).await;
+    other.send_raw(&encode(&["PING"])).await.unwrap();
+    let drops = tokio::spawn(async move {
+        let mut drop = [0; 1000];
+        // Its pace, at which all of it takes a quarter of an hour.
+        while reader.socket().read_exact(&mut drop).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    assert_eq!(other.read_reply().await.unwrap(), Reply::simple("PONG"));
+    one_times_out(&relay).await;
+    drops.abort();
+}
+
+/// Nobody is moved to where there is no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_is_closed_if_the_others_have_nowhere_to_go() {
+    let (_redis, relay) = start(1, "move").await;
+    let mut reader = Resp::connect(relay.addr()).await;
+    let gets = encode(&["GET", "big"]).repeat(40);
+    reader.send_raw(&gets).await.unwrap();
+    reader.socket().peek(&mut [0]).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let mut other = Resp::connect(relay.addr()).await;
+        other.send_raw(&encode(&["INCR", "n"])).await.unwrap();
+        others.push(other);
+    }
+    for (n, other) in others.iter_mut().enumerate() {
+        assert_eq!(other.read_reply().await.unwrap().integer(), n as i64 + 1);
+    }
+    one_times_out(&relay).await;
+    assert_eq!(relay.metric_sum("leaseway_shared_moved_total").await, 0.0);
 }
 
 /// With `slow-reader = "move"` the others leave, and the slow one gets all of its replies.
@@ -126,6 +206,7 @@ async fn those_behind_a_slow_reader_move_to_another_connection() {
     assert_eq!(slow.cmd(&["GET", "own"]).await, Reply::bulk("mine"));
     let metrics = relay.metrics().await;
     assert_eq!(metrics.sum("leaseway_session_ends_total"), 0.0);
+    assert!(metrics.sum("leaseway_shared_moved_total") > 0.0);
 }
 
 /// A client that reads slowly, but reads, keeps the others waiting for as long as it takes.
@@ -152,12 +233,7 @@ async fn a_steady_reader_is_waited_for() {
         left -= count;
     }
     assert_eq!(other.read_reply().await.unwrap(), Reply::simple("PONG"));
-    let ended = [("reason", "timeout")];
-    let metrics = relay.metrics().await;
-    assert_eq!(
-        metrics.sum_where("leaseway_session_ends_total", &ended),
-        0.0
-    );
+    assert_eq!(timed_out(&relay).await, 0.0);
 }
 
 /// Nobody waits: a client may read as slowly as it likes.
@@ -180,8 +256,8 @@ async fn a_slow_reader_that_nobody_waits_behind_gets_everything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_requests_go_where_something_is_heard() {
     const CLIENTS: usize = 30;
-    /// As many as a connection takes before another is opened would wait, and all that came later.
-    const STUCK: usize = 3;
+    /// One for each connection to it, as sessions of their own would.
+    const STUCK: usize = 4;
     let servers = [RedisServer::start(&[]).await, RedisServer::start(&[]).await];
     let relay = relay_to(&[&servers[0], &servers[1]], 4, "close").await;
     let mut first = Resp::connect(relay.addr()).await;
@@ -202,6 +278,6 @@ async fn new_requests_go_where_something_is_heard() {
     assert!((1..=STUCK).contains(&stuck.len()), "{} wait", stuck.len());
     frozen.resume().await;
     for client in &mut stuck {
-        assert_eq!(client.cmd(&["GET", "k"]).await, Reply::Null);
+        assert_eq!(client.read_reply().await.unwrap(), Reply::simple("PONG"));
     }
 }

@@ -880,7 +880,7 @@ fn what_nobody_asked_for_and_what_is_no_reply_end_a_shared_connection() {
 }
 
 #[test]
-#[should_panic(expected = "a request was shared that has not all been shown")]
+#[should_panic(expected = "share of requests that have not all been shown")]
 fn sharing_what_was_not_shown_panics() {
     let puppet = Puppet::default().choice(share(&[(2, 1)]));
     puppet.session().client(b"a");

@@ -77,17 +77,21 @@ impl Relay {
     pub(super) fn share(&mut self, share: Share) {
         assert!(
             self.has(Hooks::REPLIES),
-            "`choose-upstream` shared requests, but the plugin has no hook `replies`"
+            "`choose-upstream`: share without the hook `replies`"
         );
         let Share { target, requests } = share;
+        let mut length = 0_u64;
+        for request in &requests {
+            assert!(request.length > 0, "share of a request without bytes");
+            length += u64::from(request.length);
+        }
+        assert!(
+            length <= self.client.uncovered.len() as u64,
+            "share of requests that have not all been shown"
+        );
         self.named(target);
         for request in requests {
             let length = request.length as usize;
-            assert!(length > 0, "a request without bytes was shared");
-            assert!(
-                length <= self.client.uncovered.len(),
-                "a request was shared that has not all been shown"
-            );
             self.to_upstream
                 .extend(self.client.uncovered.drain(..length));
             self.sharing.under_way.push_back(request.replies);

@@ -36,6 +36,7 @@ pub struct SessionCounters {
     replays: Family<Listener, Counter>,
     unclean: Family<ListenerReason, Counter>,
     shared_requests: Family<Listener, Counter>,
+    shared_moved: Family<Listener, Counter>,
 }
 
 impl SessionCounters {
@@ -49,6 +50,7 @@ impl SessionCounters {
             replays,
             unclean,
             shared_requests,
+            shared_moved,
         } = self.clone();
         registry.register("leaseway_sessions", "Clients accepted", accepted);
         registry.register("leaseway_sessions_open", "Clients connected now", open);
@@ -68,6 +70,11 @@ impl SessionCounters {
             "leaseway_shared_requests",
             "Requests that went to shared connections",
             shared_requests,
+        );
+        registry.register(
+            "leaseway_shared_moved",
+            "Of these, how often one went on to another connection, away from a slow reader",
+            shared_moved,
         );
     }
 
@@ -90,6 +97,7 @@ impl SessionCounters {
             replays: self.replays.get_or_create_owned(&label),
             unclean: self.unclean.clone(),
             shared_requests: self.shared_requests.get_or_create_owned(&label),
+            shared_moved: self.shared_moved.get_or_create_owned(&label),
         }
     }
 }
@@ -107,6 +115,7 @@ pub struct ListenerCounters {
     pub(super) replays: Counter,
     unclean: Family<ListenerReason, Counter>,
     pub(super) shared_requests: Counter,
+    pub(super) shared_moved: Counter,
 }
 
 impl ListenerCounters {

@@ -27,6 +27,7 @@ use crate::contract::{
     Disposition, Hooks, LeaseError, SessionInfo, Side, lease_error_kind, lease_error_text,
 };
 use crate::copy::{Room, is_unsupported};
+use crate::kernel;
 use crate::lease::{Lease, Leasing};
 use crate::plugin::{Fault, SessionHooks};
 
@@ -193,6 +194,12 @@ impl SessionTask {
         }
         let hooks = self.hooks.as_mut();
         if let Some(member) = &mut self.sharing {
+            if member.is_asked() {
+                let (own, _) = self.engine.output(Side::Client);
+                let unread = kernel::unacknowledged(&self.client).unwrap_or(0);
+                let untaken = own.len() as u64 + unread;
+                member.client_has_taken(self.from_upstream.saturating_sub(untaken));
+            }
             if member.is_too_slow() {
                 self.engine.expire("slow-reader-timeout", hooks);
                 // Those behind it wait no longer.
@@ -293,10 +300,8 @@ impl SessionTask {
             match written {
                 Poll::Pending => break,
                 Poll::Ready(Ok(count)) => {
-                    match (side, &mut self.lease, &self.sharing) {
-                        (Side::Upstream, Some(lease), _) => lease.wrote(count),
-                        (Side::Client, _, Some(member)) => member.client_reads(),
-                        _ => {}
+                    if let (Side::Upstream, Some(lease)) = (side, &mut self.lease) {
+                        lease.wrote(count);
                     }
                     self.engine.wrote(side, count);
                 }

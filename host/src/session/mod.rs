@@ -31,5 +31,5 @@ pub use driver::SessionTask;
 pub use end::End;
 pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts};
 pub use registry::{Phase, Registry, Ticket};
-pub use shared::Crowds;
+pub use shared::{Crowds, Failure};
 pub use unplugged::Unplugged;

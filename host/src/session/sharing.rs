@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// A request gets no reply any more.
-    pub(super) fn request_failed(&mut self, failure: Failure, hooks: &mut dyn SessionHooks) {
+    pub fn request_failed(&mut self, failure: Failure, hooks: &mut dyn SessionHooks) {
         if self.end.is_some() {
             return;
         }

@@ -44,16 +44,8 @@ impl Chooser {
         {
             return (!tried.contains(&only.id)).then(|| Arc::clone(only));
         }
-        let pinned = |endpoint: &Endpoint| {
-            target.endpoint.as_deref().is_none_or(|wanted| {
-                endpoint.name == wanted
-                    || endpoint.address.to_string() == wanted
-                    || endpoint
-                        .name
-                        .strip_suffix(&format!(" ({})", endpoint.address))
-                        == Some(wanted)
-            })
-        };
+        let wanted = target.endpoint.as_deref();
+        let pinned = |endpoint: &Endpoint| wanted.is_none_or(|wanted| endpoint.is_called(wanted));
         let candidates = |healthy: bool| {
             endpoints
                 .iter()

@@ -132,6 +132,14 @@ impl Endpoint {
         }
     }
 
+    /// Whether a plugin or an operator may mean it by this: its name, its address, or its name
+    /// without the address.
+    pub(crate) fn is_called(&self, wanted: &str) -> bool {
+        self.name == wanted
+            || self.address.to_string() == wanted
+            || self.name.strip_suffix(&format!(" ({})", self.address)) == Some(wanted)
+    }
+
     /// Says whom to tell when a permit comes free while somebody waits. Once.
     pub fn on_room(&self, tell: OnRoom) {
         // A second call changes nothing.

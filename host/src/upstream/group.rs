@@ -186,7 +186,7 @@ impl Group {
     pub fn has_spare(&self, endpoint: Option<&str>, worker: Option<usize>) -> bool {
         self.endpoints().iter().any(|one| {
             let idle = worker.map_or_else(|| one.idle(), |worker| one.idle_of(worker));
-            endpoint.is_none_or(|name| one.name == name)
+            endpoint.is_none_or(|name| one.is_called(name))
                 && one.health() == Health::Up
                 && (one.open() < one.max_open() || idle > 0)
         })

@@ -5,8 +5,12 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use leaseway_sdk::{
-    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Side, Step, Target,
+    Choice, Disposition, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Request, Share, Side, Span,
+    Step, Target,
 };
+
+/// Bytes of every reply on a shared connection.
+pub(crate) const REPLY: usize = 3;
 
 /// What a hook answers; which parts of it count depends on the hook.
 #[derive(Clone, Debug)]
@@ -65,10 +69,22 @@ impl Dealt {
                 target: (answer.choice < 3).then(|| Target::new(format!("user={}", answer.choice))),
                 then: answer.steps(true),
             }),
+            4..6 => answer.share(bytes),
             _ => match answer.steps(false) {
                 steps if steps.is_empty() && answer.sane => Choice::NeedMore,
                 steps => Choice::Answer(steps),
             },
+        }
+    }
+
+    pub(crate) fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8> {
+        assert!(matches!(why, LeaseError::Lost(_)), "{why:?}");
+        match self
+            .next(format!("on-request-failed {replies}"))
+            .disposition
+        {
+            Disposition::Close => Vec::new(),
+            _ => vec![b'!'; replies as usize],
         }
     }
 
@@ -100,7 +116,43 @@ impl Dealt {
     }
 }
 
+/// Where replies end. One that begins with `Z` is none.
+pub(crate) fn measure(data: &[u8]) -> Result<Vec<Span>, String> {
+    let reply = |reply: &[u8]| match reply[0] {
+        b'Z' => Err("no reply".to_owned()),
+        _ => Ok(Span {
+            length: REPLY as u64,
+            ends: true,
+        }),
+    };
+    data.chunks(REPLY).map(reply).collect()
+}
+
 impl Answer {
+    /// Requests of one to four bytes at the front of these, with none to two replies each.
+    fn share(&self, bytes: &[u8]) -> Choice {
+        let mut left = if self.sane { bytes.len() } else { usize::MAX };
+        let mut requests = Vec::new();
+        for n in 0..=self.steps.len() {
+            let length = left.min(1 + (n + self.steps.len()) % 4);
+            if length == 0 {
+                break;
+            }
+            left -= length;
+            requests.push(Request {
+                length: length as u32,
+                replies: ((n + usize::from(self.choice)) % 3) as u32,
+                idempotent: false,
+            });
+        }
+        if requests.is_empty() {
+            return Choice::NeedMore;
+        }
+        let target = (self.choice == 4 || self.steps.len() == 2)
+            .then(|| Target::new(format!("user={}", self.steps.len() % 2)));
+        Choice::Share(Share { target, requests })
+    }
+
     /// Its steps, for a hook that is called with a lease held or without one.
     fn steps(&self, mut held: bool) -> Vec<Step> {
         let mut steps = self.steps.clone();

@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use leaseway::contract as host;
 use leaseway::copy::{BufferPool, Passing, Room};
 use leaseway::plugin::{Fault, SessionHooks};
-use leaseway::session::{End, Engine, EngineLimits, LeaseFacts};
+use leaseway::session::{End, Engine, EngineLimits, Failure, LeaseFacts};
 use leaseway_sdk as sdk;
 
-use super::dealt::{Deal, Dealt};
+use super::dealt::{Deal, Dealt, REPLY, measure};
 use super::{Event, Lease, LeaseEnd, Seen, busy, text};
 
 /// The dealt plugin, in the host's types.
@@ -30,7 +30,10 @@ impl SessionHooks for Hooks {
                 target: request.target.map(to_target),
                 then: to_steps(request.then),
             }),
-            sdk::Choice::Share(_) => unreachable!("is never dealt"),
+            sdk::Choice::Share(share) => host::Choice::Share(host::Share {
+                target: share.target.map(to_target),
+                requests: share.requests.into_iter().map(to_request).collect(),
+            }),
             sdk::Choice::Answer(steps) => host::Choice::Answer(to_steps(steps)),
         })
     }
@@ -66,8 +69,12 @@ impl SessionHooks for Hooks {
         };
         Ok(to_disposition(self.dealt.pool_return(outcome)))
     }
-    fn on_request_failed(&mut self, _: &host::LeaseError, _: u32) -> Result<Vec<u8>, Fault> {
-        unreachable!("nothing is shared")
+    fn on_request_failed(
+        &mut self,
+        why: &host::LeaseError,
+        replies: u32,
+    ) -> Result<Vec<u8>, Fault> {
+        Ok(self.dealt.on_request_failed(&from_error(why), replies))
     }
     fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
         Poll::Pending
@@ -79,6 +86,57 @@ impl SessionHooks for Hooks {
 struct Source {
     bytes: VecDeque<u8>,
     ended: bool,
+}
+
+/// The session's part of a shared connection, which nobody else is on.
+#[derive(Default)]
+struct Shared {
+    /// Replies that each request under way has still to get.
+    under_way: VecDeque<u32>,
+    /// Bytes that are still to come of the reply that has begun.
+    rest: usize,
+    /// What has come, and is not with the session yet.
+    mail: Vec<u8>,
+    finished: u32,
+    /// It has broken: what is under way fails.
+    broken: Option<&'static str>,
+}
+
+impl Shared {
+    fn settle(&mut self) {
+        while self.under_way.front() == Some(&0) {
+            self.under_way.pop_front();
+            self.finished += 1;
+        }
+    }
+
+    /// The upstream has sent this.
+    fn deal_out(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && self.broken.is_none() {
+            if self.rest == 0 {
+                if self.under_way.is_empty() {
+                    self.broken = Some("it sent bytes that nobody had asked for");
+                    return;
+                }
+                // All that is here is measured at once, and none of it counts if that fails.
+                if measure(bytes).is_err() {
+                    self.broken = Some("no reply");
+                    return;
+                }
+                self.rest = REPLY;
+            }
+            let count = self.rest.min(bytes.len());
+            self.mail.extend(&bytes[..count]);
+            bytes = &bytes[count..];
+            self.rest -= count;
+            if self.rest == 0 {
+                if let Some(replies) = self.under_way.front_mut() {
+                    *replies -= 1;
+                }
+                self.settle();
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -99,7 +157,9 @@ pub(crate) struct Host {
     from_upstream: usize,
     lending: Lending,
     draining: bool,
+    shared: Shared,
     to_client: Vec<u8>,
+    to_upstream: Vec<u8>,
     leases: Vec<Lease>,
 }
 
@@ -128,7 +188,9 @@ impl Host {
             from_upstream: 0,
             lending: Lending::Hold,
             draining: false,
+            shared: Shared::default(),
             to_client: Vec::new(),
+            to_upstream: Vec::new(),
             leases: Vec::new(),
         };
         if upstream_first || !chooses {
@@ -150,10 +212,11 @@ impl Host {
     pub(crate) fn may(&self, event: &Event) -> bool {
         match event {
             Event::Client(_) | Event::ClientEof => !self.client.ended,
-            Event::Upstream(_) | Event::UpstreamEof => {
-                self.engine.holds_lease() && !self.upstream.ended
+            Event::Upstream(_) => {
+                self.is_sharing() || (self.engine.holds_lease() && !self.upstream.ended)
             }
-            Event::Lose => self.engine.holds_lease(),
+            Event::UpstreamEof => self.engine.holds_lease() && !self.upstream.ended,
+            Event::Lose => self.is_sharing() || self.engine.holds_lease(),
             Event::Grant | Event::Fail => self.waits(),
             Event::ClientError
             | Event::GrantLeases
@@ -166,6 +229,10 @@ impl Host {
 
     fn waits(&self) -> bool {
         self.engine.is_asking()
+    }
+
+    fn is_sharing(&self) -> bool {
+        !self.shared.under_way.is_empty()
     }
 
     fn leased(&mut self) {
@@ -193,8 +260,12 @@ impl Host {
     fn settle(&mut self) {
         loop {
             let mut round = self.settle_lease();
+            // Requests are taken as soon as they are there, which the driver need not do.
+            round |= self.share();
             round |= self.flush(host::Side::Upstream);
+            round |= self.share();
             round |= self.flush(host::Side::Client);
+            round |= self.share();
             round |= self.fill(host::Side::Upstream);
             round |= self.fill(host::Side::Client);
             round |= self.shut();
@@ -241,6 +312,47 @@ impl Host {
         moved
     }
 
+    /// Takes what has come on the shared connection, and hands it requests.
+    fn share(&mut self) -> bool {
+        if self.engine.end().is_some() {
+            self.shared = Shared::default();
+            return false;
+        }
+        let mut mail = std::mem::take(&mut self.shared.mail);
+        let finished = std::mem::take(&mut self.shared.finished);
+        let mut moved = !mail.is_empty() || finished > 0;
+        if let Some(why) = self.shared.broken.take() {
+            moved = true;
+            let Shared {
+                under_way, rest, ..
+            } = std::mem::take(&mut self.shared);
+            // The same on what was the last connection's mail, as the driver does.
+            self.engine.replied(&mut mail, finished, &mut self.hooks);
+            let mut cut = rest > 0;
+            for replies in under_way {
+                let failure = Failure {
+                    why: host::LeaseError::Lost(why.to_owned()),
+                    replies,
+                    cut: std::mem::take(&mut cut),
+                };
+                self.engine.request_failed(failure, &mut self.hooks);
+            }
+        } else if moved {
+            self.engine.replied(&mut mail, finished, &mut self.hooks);
+        }
+        let Some((_, requests, bytes)) = self.engine.requests() else {
+            return moved;
+        };
+        let length: u32 = requests.iter().map(|request| request.length).sum();
+        self.to_upstream.extend(&bytes[..length as usize]);
+        let replies = requests.iter().map(|request| request.replies);
+        self.shared.under_way.extend(replies);
+        let count = requests.len();
+        self.engine.requests_taken(count, &mut self.hooks);
+        self.shared.settle();
+        true
+    }
+
     fn flush(&mut self, side: host::Side) -> bool {
         let mut moved = false;
         while self.engine.has_output(side) {
@@ -251,7 +363,10 @@ impl Host {
             let bytes = [own, passing].concat();
             match side {
                 host::Side::Client => self.to_client.extend(&bytes),
-                host::Side::Upstream => self.last().sent += &bytes.escape_ascii().to_string(),
+                host::Side::Upstream => {
+                    self.last().sent += &bytes.escape_ascii().to_string();
+                    self.to_upstream.extend(&bytes);
+                }
             }
             self.engine.wrote(side, bytes.len());
             moved = true;
@@ -329,9 +444,13 @@ impl Host {
             Event::ClientError => self.engine.client_broke(&mut self.hooks),
             Event::Upstream(count) => {
                 let bytes = text(b'A', &mut self.from_upstream, count);
-                self.upstream.bytes.extend(bytes);
+                match self.is_sharing() {
+                    true => self.shared.deal_out(&bytes),
+                    false => self.upstream.bytes.extend(bytes),
+                }
             }
             Event::UpstreamEof => self.upstream.ended = true,
+            Event::Lose if self.is_sharing() => self.shared.broken = Some("reset by peer"),
             Event::Lose => {
                 let why = "reset by peer";
                 self.engine.upstream_lost(why, true, &mut self.hooks);
@@ -356,6 +475,7 @@ impl Host {
         Seen {
             calls: self.hooks.dealt.calls.clone(),
             to_client: self.to_client.escape_ascii().to_string(),
+            to_upstream: self.to_upstream.escape_ascii().to_string(),
             leases: self.leases.clone(),
             leased: self.engine.holds_lease(),
             waiting: self.waits(),
@@ -413,6 +533,14 @@ fn to_target(target: sdk::Target) -> host::Target {
     }
 }
 
+fn to_request(request: sdk::Request) -> host::Request {
+    host::Request {
+        length: request.length,
+        replies: request.replies,
+        idempotent: request.idempotent,
+    }
+}
+
 fn to_steps(steps: Vec<sdk::Step>) -> Vec<host::Step> {
     let step = |step| match step {
         sdk::Step::Forward(count) => host::Step::Forward(count),
@@ -436,6 +564,11 @@ fn to_hooks(hooks: sdk::Hooks) -> host::Hooks {
         (sdk::Hooks::ON_EOF, host::Hooks::ON_EOF),
         (sdk::Hooks::POOL_RETURN, host::Hooks::POOL_RETURN),
         (sdk::Hooks::RESET, host::Hooks::RESET),
+        (sdk::Hooks::REPLIES, host::Hooks::REPLIES),
+        (
+            sdk::Hooks::ON_REQUEST_FAILED,
+            host::Hooks::ON_REQUEST_FAILED,
+        ),
     ]
     .into_iter()
     .filter(|(hook, _)| hooks & *hook == *hook)

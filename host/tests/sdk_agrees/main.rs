@@ -1,7 +1,7 @@
 //! The SDK's scripted session does what the host's engine does: the same plugin, dealt at random,
 //! and the same events lead to the same calls, the same bytes and the same ends.
 //!
-//! Leases are fresh throughout: replay is the host's own business, and no plugin sees it. Nor do
+//! Leases are fresh throughout, and no request may be sent twice: replay is the host's own business, and no plugin sees it. Nor do
 //! sockets take their time here: what is written has gone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     /// Hooks that were called, with their arguments.
     pub(crate) calls: Vec<String>,
     pub(crate) to_client: String,
+    /// Over whatever connection.
+    pub(crate) to_upstream: String,
     pub(crate) leases: Vec<Lease>,
     pub(crate) leased: bool,
     pub(crate) waiting: bool,
@@ -144,7 +146,7 @@ fn target(identity: i32) -> Target {
 fn answer() -> impl Strategy<Value = Answer> {
     (
         vec(step(), 0..6),
-        0_u8..8,
+        0_u8..9,
         prop::bool::weighted(0.9),
         disposition(),
     )
@@ -166,6 +168,8 @@ fn hooks() -> impl Strategy<Value = Hooks> {
         Hooks::ON_EOF,
         Hooks::POOL_RETURN,
         Hooks::RESET,
+        Hooks::REPLIES,
+        Hooks::ON_REQUEST_FAILED,
     ];
     vec(prop::bool::weighted(0.85), all.len()).prop_map(move |has| {
         all.into_iter()
@@ -205,6 +209,7 @@ fn compare<const UPSTREAM_FIRST: bool>(
                 let message = words(panic.as_ref());
                 let plain = message.replace('`', "");
                 let misuse = misuse.replace("steps stand behind", "steps behind");
+                let misuse = misuse.replace('`', "");
                 prop_assert!(plain.contains(&misuse), "{message} is not {misuse}");
                 prop_assert_eq!(sdk.calls(), expected.calls, "before {}", misuse);
                 return Ok(());

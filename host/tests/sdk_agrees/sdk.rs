@@ -6,10 +6,10 @@ use leaseway_sdk::export::Exported;
 use leaseway_sdk::testing::{self, ScriptedSession, SessionEnd};
 use leaseway_sdk::{
     Choice, Connection, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, MeasureReplies,
-    NoConfig, Plugin, SessionInfo, Side, Steps, Target,
+    NoConfig, Plugin, SessionInfo, Side, Span, Steps, Target,
 };
 
-use super::dealt::{Deal, Dealt};
+use super::dealt::{Deal, Dealt, measure};
 use super::{Event, Lease, LeaseEnd, Seen, busy, text};
 
 thread_local! {
@@ -81,10 +81,18 @@ impl<const UPSTREAM_FIRST: bool> Exported for Told<UPSTREAM_FIRST> {
         Err("is never called".to_owned())
     }
     fn replies(_: &Self) -> Box<dyn MeasureReplies> {
-        unreachable!("is never called")
+        Box::new(Measure)
     }
-    fn on_request_failed(_: &mut RefCell<Dealt>, _: &LeaseError, _: u32) -> Vec<u8> {
-        unreachable!("is never called")
+    fn on_request_failed(session: &mut RefCell<Dealt>, why: &LeaseError, replies: u32) -> Vec<u8> {
+        session.get_mut().on_request_failed(why, replies)
+    }
+}
+
+struct Measure;
+
+impl MeasureReplies for Measure {
+    fn measure(&mut self, data: &[u8]) -> Result<Vec<Span>, String> {
+        measure(data)
     }
 }
 
@@ -94,6 +102,7 @@ pub(crate) struct Sdk<const UPSTREAM_FIRST: bool> {
     from_client: usize,
     from_upstream: usize,
     to_client: Vec<u8>,
+    to_upstream: Vec<u8>,
 }
 
 impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
@@ -108,6 +117,7 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
             from_client: 0,
             from_upstream: 0,
             to_client: Vec::new(),
+            to_upstream: Vec::new(),
         }
     }
 
@@ -141,6 +151,7 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
 
     pub(crate) fn seen(&mut self) -> Seen {
         self.to_client.extend(self.session.take_client());
+        self.to_upstream.extend(self.session.take_upstream());
         let leases = self
             .session
             .leases()
@@ -164,6 +175,7 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
         Seen {
             calls: self.calls(),
             to_client: self.to_client.escape_ascii().to_string(),
+            to_upstream: self.to_upstream.escape_ascii().to_string(),
             leases,
             leased: self.session.is_leased(),
             waiting: self.session.is_waiting(),

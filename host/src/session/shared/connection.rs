@@ -18,10 +18,9 @@ use super::member::Inbox;
 use super::order::{Earns, Moved, Order};
 use super::patience::HeldUp;
 use crate::contract::{Disposition, LeaseError, lease_error_kind, lease_error_text};
-use crate::copy::{BULK_SIZE, Buffer, Passing, Room};
+use crate::copy::Buffer;
 use crate::lease::{Lease, Leasing};
 use crate::plugin::MeasureReplies;
-use crate::session::stream::{read, write};
 
 /// Bytes of requests that are not done, past which a connection takes no more.
 const MAX_HELD: usize = 1 << 20;
@@ -30,10 +29,7 @@ const MAX_HELD: usize = 1 << 20;
 pub(super) const REPLY_HIGH_WATER: usize = 256 << 10;
 
 /// Bytes of a reply that the plugin has been shown and could not measure.
-const MAX_UNMEASURED: usize = 64 << 10;
-
-/// Reads and writes of one wake-up before other tasks get a turn.
-const MAX_ROUNDS: u32 = 16;
+pub(super) const MAX_UNMEASURED: usize = 64 << 10;
 
 /// Without a byte for so long, while requests are under way, new ones go elsewhere if they can.
 const HUSH: Duration = Duration::from_millis(250);
@@ -74,26 +70,28 @@ pub(super) struct SharedConnection {
 pub(super) struct State {
     phase: Phase,
     pub(super) order: Order<Rc<Inbox>>,
-    input: Buffer,
-    measure: Option<Box<dyn MeasureReplies>>,
+    pub(super) input: Buffer,
+    pub(super) measure: Option<Box<dyn MeasureReplies>>,
     /// The plugin has been shown so many bytes of the input, and measured none of them.
-    shown: usize,
-    /// It takes no more requests, so that it comes to rest.
-    pub(super) closing: bool,
-    /// Since its connection is to go to somebody who waits for one.
-    gives_way: bool,
+    pub(super) shown: usize,
+    /// It takes no more requests, so that it comes to rest: the first in order is alone on it.
+    pub(super) set_apart: bool,
+    /// The same, since its connection is to go to somebody who waits for one.
+    pub(super) gives_way: bool,
+    /// The same, since the pool would not take it back.
+    pub(super) past_use: bool,
     /// The first in order does not take what waits for it.
     pub(super) held_up: Option<HeldUp>,
     /// The last time that a byte came or went.
     pub(super) moved: Instant,
     /// The last time that a byte came, or that the wait for one began.
-    heard: Instant,
+    pub(super) heard: Instant,
     /// Looks now and then whether that is long ago.
     pub(super) silence: Option<Pin<Box<Sleep>>>,
     /// Requests that have left, and go to other connections as soon as this one's turn is over.
     pub(super) leaving: Vec<Moved<Rc<Inbox>>>,
     /// Why nothing can be written any more. What has come before that is still dealt out.
-    write_failed: Option<String>,
+    pub(super) write_failed: Option<String>,
 }
 
 impl std::fmt::Debug for SharedConnection {
@@ -112,8 +110,9 @@ impl SharedConnection {
                 input: Buffer::default(),
                 measure: None,
                 shown: 0,
-                closing: false,
+                set_apart: false,
                 gives_way: false,
+                past_use: false,
                 held_up: None,
                 moved: Instant::now(),
                 heard: Instant::now(),
@@ -135,10 +134,8 @@ impl SharedConnection {
     pub(super) fn standing(&self, most: usize, now: Instant) -> Standing {
         let state = self.state.borrow();
         let load = state.order.len();
-        let is_occupied = state.order.passing() >= REPLY_HIGH_WATER as u64
-            || state.held_up.is_some()
-            || now.saturating_duration_since(state.heard) >= HUSH;
-        if state.closing {
+        let is_occupied = state.is_slow() || now.saturating_duration_since(state.heard) >= HUSH;
+        if state.is_closing() {
             Standing::Closing
         } else if load == 0 && matches!(state.phase, Phase::Resting) {
             Standing::Resting
@@ -156,6 +153,15 @@ impl SharedConnection {
         self.state.borrow().room(most)
     }
 
+    /// How many more it takes if it has a connection, or waits for one; none of the one whose turn it
+    /// is.
+    pub(super) fn room_in_use(&self, most: usize) -> usize {
+        match self.state.try_borrow() {
+            Ok(state) if !matches!(state.phase, Phase::Resting) => state.room(most),
+            _ => 0,
+        }
+    }
+
     /// Adds a request behind all others.
     pub(super) fn push(&self, owner: &Rc<Inbox>, bytes: &[u8], earns: Earns) {
         let mut state = self.state.borrow_mut();
@@ -171,8 +177,8 @@ impl SharedConnection {
     }
 
     /// Takes no more requests until it has rested.
-    pub(super) fn close(&self) {
-        self.state.borrow_mut().closing = true;
+    pub(super) fn set_apart(&self) {
+        self.state.borrow_mut().set_apart = true;
     }
 
     /// Lets the task look.
@@ -208,7 +214,9 @@ impl Future for Driver {
             };
         }
         let Some(crowd) = this.busy.take().or_else(|| this.crowd.upgrade()) else {
-            // All who have asked have gone before a byte was written.
+            // All who have asked have gone before a byte was written. What they asked knows where it
+            // is, which is here.
+            state.order = Order::default();
             return Poll::Ready(());
         };
         let result = state.run(&crowd, cx);
@@ -219,7 +227,7 @@ impl Future for Driver {
             this.busy = Some(crowd);
             return Poll::Pending;
         }
-        crowd.has_rested();
+        crowd.freed_one();
         drop(crowd);
         // If that was the last of it, nobody will wake this task again.
         match this.crowd.strong_count() {
@@ -230,8 +238,18 @@ impl Future for Driver {
 }
 
 impl State {
+    /// Whether it takes no more requests until it has rested.
+    fn is_closing(&self) -> bool {
+        self.set_apart || self.gives_way || self.past_use
+    }
+
+    /// Whether a long reply is under way, or one that its client does not take.
+    pub(super) fn is_slow(&self) -> bool {
+        self.order.passing() >= REPLY_HIGH_WATER as u64 || self.held_up.is_some()
+    }
+
     fn room(&self, most: usize) -> usize {
-        if self.closing || self.order.held() >= MAX_HELD {
+        if self.is_closing() || self.order.held() >= MAX_HELD {
             return 0;
         }
         most.saturating_sub(self.order.len())
@@ -299,6 +317,7 @@ impl State {
                 }
                 self.order.fail(&why);
                 self.stays(crowd);
+                crowd.freed_one();
             }
         }
     }
@@ -320,9 +339,16 @@ impl State {
         self.shown = 0;
     }
 
-    /// The connection has gone, whatever it was to go for: the next takes requests again.
+    /// The connection has gone, whatever it was to go for: the next takes requests again, of all but
+    /// who is alone here and still waits.
     fn stays(&mut self, crowd: &Crowd) {
-        self.closing = false;
+        self.set_apart = self.order.front().is_some_and(|front| front.is_apart());
+        self.past_use = false;
+        self.keeps(crowd);
+    }
+
+    /// It does not go to who waits for one, if it was to.
+    pub(super) fn keeps(&mut self, crowd: &Crowd) {
         if std::mem::take(&mut self.gives_way) {
             crowd.has_given_way();
         }
@@ -335,7 +361,6 @@ impl State {
         lease.release(Disposition::Keep, false);
         self.forget_input(crowd);
         self.measure = None;
-        self.stays(crowd);
         self.held_up = None;
         let before = self.order.len();
         let why = LeaseError::Lost(text);
@@ -344,192 +369,17 @@ impl State {
         } else {
             self.order.lose(&why, delivered);
         }
+        self.stays(crowd);
         // One that is replaced unseen is no trouble.
         if self.order.len() < before {
             let text = lease_error_text(&why);
             crowd.complain("lost", &format!("a shared connection was lost: {text}"));
+            crowd.freed(before - self.order.len());
         }
         if !self.order.is_empty() {
             crowd.context.counters.replays.inc();
             // Whatever ended this one may have ended the idle ones too.
             self.open(crowd, true);
         }
-    }
-
-    /// Writes and reads; ready when nothing is outstanding, or with why the connection is of no
-    /// more use.
-    fn pump(
-        &mut self,
-        lease: &mut Lease,
-        crowd: &Rc<Crowd>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), String>> {
-        if lease.is_ended() {
-            return Poll::Ready(Err("its endpoint was ejected".to_owned()));
-        }
-        let mut done = 0;
-        let mut moved = false;
-        let mut heard = false;
-        for round in 0.. {
-            let wrote = self.write(lease, cx, &mut done);
-            let read = match self.read(lease, crowd, cx, &mut done) {
-                Ok(read) => read,
-                Err(why) => return Poll::Ready(Err(why)),
-            };
-            if self.order.is_empty() {
-                break;
-            }
-            if !wrote && !read {
-                if let Some(why) = self.write_failed.take() {
-                    return Poll::Ready(Err(why));
-                }
-                break;
-            }
-            moved = true;
-            heard |= read;
-            if round == MAX_ROUNDS {
-                cx.waker().wake_by_ref();
-                break;
-            }
-        }
-        if done > 0 {
-            crowd.freed(done);
-        }
-        if self.order.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        let is_wanted = lease.is_wanted();
-        if !self.gives_way && is_wanted {
-            self.gives_way = crowd.gives_way();
-            self.closing |= self.gives_way;
-        }
-        let now = Instant::now();
-        self.closing |= crowd
-            .group()
-            .is_some_and(|group| lease.is_past_use(group, now));
-        self.watch_held_up(is_wanted, crowd, cx);
-        if moved {
-            self.moved = now;
-        }
-        if heard {
-            self.heard = now;
-        }
-        match self.is_stalled(crowd, cx) {
-            true => Poll::Ready(Err("nothing has moved for stall-timeout".to_owned())),
-            false => Poll::Pending,
-        }
-    }
-
-    /// Writes what there is to write. True if anything went.
-    fn write(&mut self, lease: &mut Lease, cx: &mut Context<'_>, done: &mut usize) -> bool {
-        let mut moved = false;
-        while self.write_failed.is_none() && !self.order.unwritten().is_empty() {
-            let unwritten = self.order.unwritten();
-            match write(lease.stream_mut(), cx, unwritten, Passing::Memory(&[])) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(count)) => {
-                    lease.wrote(count);
-                    *done += self.order.wrote(count);
-                    moved = true;
-                }
-                Poll::Ready(Err(error)) => {
-                    lease.failed(&error);
-                    self.write_failed = Some(error.to_string());
-                }
-            }
-        }
-        moved
-    }
-
-    fn read(
-        &mut self,
-        lease: &mut Lease,
-        crowd: &Crowd,
-        cx: &mut Context<'_>,
-        done: &mut usize,
-    ) -> Result<bool, String> {
-        // What is there already, before more.
-        let mut moved = self.deal_out(crowd, done)?;
-        if self.order.is_held_up(REPLY_HIGH_WATER) || self.input.len() >= MAX_UNMEASURED {
-            return Ok(moved);
-        }
-        let buffers = &crowd.context.buffers;
-        let in_bulk = self.order.passing() >= BULK_SIZE as u64;
-        let limit = if in_bulk { BULK_SIZE } else { MAX_UNMEASURED };
-        let space = self.input.space(buffers, limit, in_bulk);
-        match read(lease.stream_mut(), cx, Room::Memory(space)) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(0)) => {
-                lease.ended();
-                return Err("the upstream closed the connection".to_owned());
-            }
-            Poll::Ready(Ok(count)) => {
-                self.input.filled(count);
-                if lease.is_unasked() {
-                    return Err("it sent bytes that nobody had asked for".to_owned());
-                }
-                lease.replied();
-                self.deal_out(crowd, done)?;
-                moved = true;
-            }
-            Poll::Ready(Err(error)) => {
-                lease.failed(&error);
-                return Err(error.to_string());
-            }
-        }
-        self.input.settle(buffers);
-        Ok(moved)
-    }
-
-    /// Gives the bytes that are here to whom they belong. True if any have gone.
-    fn deal_out(&mut self, crowd: &Crowd, done: &mut usize) -> Result<bool, String> {
-        let before = self.input.len();
-        loop {
-            *done += self.pass();
-            if self.input.is_empty()
-                || self.order.passing() > 0
-                || self.order.is_held_up(REPLY_HIGH_WATER)
-            {
-                break;
-            }
-            if self.order.is_empty() {
-                return Err("it sent bytes that nobody had asked for".to_owned());
-            }
-            let held = self.input.len();
-            if held <= self.shown {
-                if held >= MAX_UNMEASURED {
-                    return Err(format!(
-                        "the plugin cannot measure a reply by its first {MAX_UNMEASURED} bytes"
-                    ));
-                }
-                break;
-            }
-            let measure = match &mut self.measure {
-                Some(measure) => measure,
-                none => none.insert(crowd.measure()?),
-            };
-            let spans = measure
-                .measure(self.input.bytes())
-                .map_err(|fault| fault.to_string())??;
-            // What stands behind the parts that were measured is shown again at once.
-            self.shown = if spans.is_empty() { held } else { 0 };
-            for span in spans {
-                if self.order.passing() > 0 {
-                    return Err("the plugin measured a part behind one that goes on".to_owned());
-                }
-                self.order
-                    .begin(span.length, span.ends)
-                    .map_err(|stray| stray.to_string())?;
-                *done += self.pass();
-            }
-        }
-        Ok(self.input.len() < before)
-    }
-
-    /// Passes on what of the input belongs to the reply under way.
-    fn pass(&mut self) -> usize {
-        let (count, done) = self.order.pass(self.input.bytes());
-        self.input.consume(count);
-        done
     }
 }

@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::connection::{SharedConnection, Standing};
-use super::member::Inbox;
+use super::member::{Inbox, Place};
 use super::order::{Earns, Moved};
 use crate::config::SlowReader;
 use crate::contract::{Request, Target};
@@ -36,6 +36,8 @@ pub(super) struct Crowd {
     connections: RefCell<Vec<Rc<SharedConnection>>>,
     /// Sessions that found no room.
     waiting: RefCell<VecDeque<Rc<Inbox>>>,
+    /// How many of them have been called, and have not come yet.
+    called: Cell<usize>,
     /// One of the connections is to go to somebody who waits for one.
     giving_way: Cell<bool>,
 }
@@ -72,6 +74,7 @@ impl Crowd {
             target: Arc::clone(target),
             connections: RefCell::default(),
             waiting: RefCell::default(),
+            called: Cell::new(0),
             giving_way: Cell::new(false),
         });
         crowds.push(Rc::downgrade(&crowd));
@@ -103,12 +106,18 @@ impl Crowd {
             None if is_apart => Some(self.one_at_rest()),
             None => self.pick(max_in_flight),
         };
+        let is_called = inbox.place() == Place::Called;
+        // Who has not been called leaves room for those in line.
+        let kept = match is_called || is_apart {
+            true => 0,
+            false => self.waiting.borrow().len() + self.called.get(),
+        };
         let room = home.as_ref().map_or(0, |home| home.room(max_in_flight));
-        let count = room.min(most).min(requests.len());
+        let count = room.saturating_sub(kept).min(most).min(requests.len());
         let Some(home) = home.filter(|_| count > 0) else {
             // Who has requests under way is woken by their replies.
-            if inbox.outstanding() == 0 && inbox.joins_line() {
-                self.waiting.borrow_mut().push_back(Rc::clone(inbox));
+            if inbox.outstanding() == 0 {
+                self.waits(inbox);
             }
             return 0;
         };
@@ -123,13 +132,57 @@ impl Crowd {
             at = end;
         }
         inbox.added(u32::try_from(count).unwrap_or(u32::MAX));
+        if is_called {
+            self.comes(inbox, Place::None);
+        }
         if is_apart {
             // Nobody else is to come.
-            home.close();
+            home.set_apart();
         }
         home.wake();
         inbox.moves_to(&home);
         count
+    }
+
+    /// Joins the line; in front, if it has been called and found nothing.
+    fn waits(&self, inbox: &Rc<Inbox>) {
+        match inbox.place() {
+            Place::InLine => {}
+            Place::Called => {
+                self.waiting.borrow_mut().push_front(Rc::clone(inbox));
+                self.comes(inbox, Place::InLine);
+            }
+            Place::None => {
+                self.waiting.borrow_mut().push_back(Rc::clone(inbox));
+                inbox.takes_place(Place::InLine);
+            }
+        }
+    }
+
+    /// Who has been called has come, and stands there from now on.
+    fn comes(&self, inbox: &Inbox, place: Place) {
+        self.called.set(self.called.get() - 1);
+        inbox.takes_place(place);
+    }
+
+    /// A session has gone. If it had been called, the next is.
+    pub(super) fn leaves_line(&self, inbox: &Rc<Inbox>) {
+        match inbox.place() {
+            Place::None => {}
+            Place::InLine => {
+                let is_other = |one: &Rc<Inbox>| !Rc::ptr_eq(one, inbox);
+                self.waiting.borrow_mut().retain(is_other);
+            }
+            Place::Called => {
+                self.comes(inbox, Place::None);
+                self.freed(1);
+            }
+        }
+    }
+
+    /// Whether anybody waits for room.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.borrow().is_empty() || self.called.get() > 0
     }
 
     /// The upstream group, if the target's is one of the listener's.
@@ -202,27 +255,47 @@ impl Crowd {
         connection
     }
 
-    /// Takes requests that have to leave their connection, in their order.
+    /// Takes requests that have to leave their connection, in their order, each session's to one.
     pub(super) fn take_over(self: &Rc<Self>, moved: Vec<Moved<Rc<Inbox>>>) {
-        let mut movers: Vec<(Rc<Inbox>, Rc<SharedConnection>)> = Vec::new();
+        let mut movers: Vec<Vec<Moved<Rc<Inbox>>>> = Vec::new();
         for request in moved {
-            let owner = Rc::clone(&request.owner);
-            let known = movers.iter().find(|(mover, _)| Rc::ptr_eq(mover, &owner));
-            let home = match known {
-                Some((_, home)) => Rc::clone(home),
-                None => {
-                    let picked = self.pick(self.max_in_flight());
-                    let home = picked.unwrap_or_else(|| self.one_more());
-                    owner.moves_to(&home);
-                    movers.push((owner, Rc::clone(&home)));
-                    home
-                }
+            let is_same = |own: &&mut Vec<Moved<Rc<Inbox>>>| {
+                own.first()
+                    .is_some_and(|first| Rc::ptr_eq(&first.owner, &request.owner))
             };
-            home.adopt(request);
+            match movers.iter_mut().find(is_same) {
+                Some(own) => own.push(request),
+                None => movers.push(vec![request]),
+            }
         }
-        for (_, home) in movers {
+        let most = self.max_in_flight();
+        for requests in movers {
+            let Some(owner) = requests.first().map(|first| Rc::clone(&first.owner)) else {
+                continue;
+            };
+            let picked = self.pick(most);
+            let home = picked
+                .filter(|home| home.room(most) >= requests.len())
+                .unwrap_or_else(|| self.one_more());
+            owner.moves_to(&home);
+            for request in requests {
+                home.adopt(request);
+            }
             home.wake();
         }
+    }
+
+    /// Whether others could take so many requests now.
+    pub(super) fn has_room_elsewhere(&self, requests: usize) -> bool {
+        let most = self.max_in_flight();
+        let connections = self.connections.borrow();
+        let rooms = connections.iter().map(|one| one.room_in_use(most));
+        rooms.sum::<usize>() >= requests || self.has_spare(true)
+    }
+
+    /// Counts requests that have gone to another connection.
+    pub(super) fn moved(&self, requests: usize) {
+        self.context.counters.shared_moved.inc_by(requests as u64);
     }
 
     /// What becomes of a client that keeps others waiting.
@@ -264,19 +337,18 @@ impl Crowd {
 
     /// There is room for so many more requests.
     pub(super) fn freed(&self, count: usize) {
-        let mut left = count;
-        while left > 0 {
+        for _ in 0..count {
             let Some(inbox) = self.waiting.borrow_mut().pop_front() else {
                 return;
             };
-            left -= usize::from(inbox.is_called());
+            self.called.set(self.called.get() + 1);
+            inbox.takes_place(Place::Called);
         }
     }
 
-    /// A connection has nothing to do any more.
-    pub(super) fn has_rested(&self) {
-        // Of those that were called before, some may have left.
-        self.freed(usize::MAX);
+    /// There may be room for as many as a connection takes.
+    pub(super) fn freed_one(&self) {
+        self.freed(self.max_in_flight());
     }
 
     /// Tells the log of trouble, if it has not just been told of the same.

@@ -29,6 +29,18 @@ impl Mail {
     }
 }
 
+/// Where a session stands with the line of those that found no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Place {
+    /// Nowhere.
+    #[default]
+    None,
+    /// In it.
+    InLine,
+    /// It has been called, and has not come yet.
+    Called,
+}
+
 /// A session, as shared connections know it.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -41,10 +53,12 @@ pub(super) struct Inbox {
     gone: Cell<bool>,
     /// It has kept others waiting for too long.
     slow: Cell<bool>,
-    /// How often the client has taken something.
+    /// Bytes that the client has certainly taken, when this was last asked.
     taken: Cell<u64>,
-    /// It stands in line for room.
-    in_line: Cell<bool>,
+    /// That is asked.
+    is_asked: Cell<bool>,
+    /// Where it stands with the line for room.
+    place: Cell<Place>,
     /// It reads too slowly to be on one connection with others.
     apart: Cell<bool>,
     /// Storage for mail; somebody who is nobody gets none.
@@ -92,21 +106,28 @@ impl Inbox {
         self.apart.get()
     }
 
-    /// How often its client has taken something of its replies.
+    /// Bytes that its client had certainly taken when that was last asked.
     pub(super) fn taken(&self) -> u64 {
         self.taken.get()
     }
 
-    /// Joins a line, unless it stands there: true if it has.
-    pub(super) fn joins_line(&self) -> bool {
-        !self.in_line.replace(true)
+    /// Asks the session how much its client has taken.
+    pub(super) fn asks_what_is_taken(&self) {
+        self.is_asked.set(true);
+        self.wake();
     }
 
-    /// Leaves the line and is woken; false if nobody is there any more.
-    pub(super) fn is_called(&self) -> bool {
-        self.in_line.set(false);
-        self.wake();
-        !self.gone.get()
+    /// Where it stands with the line.
+    pub(super) fn place(&self) -> Place {
+        self.place.get()
+    }
+
+    /// From now on it stands there.
+    pub(super) fn takes_place(&self, place: Place) {
+        self.place.set(place);
+        if place == Place::Called {
+            self.wake();
+        }
     }
 
     /// Requests that are not done.
@@ -233,9 +254,14 @@ impl Member {
         Some(taken)
     }
 
-    /// Takes note that the client has taken something.
-    pub(in crate::session) fn client_reads(&self) {
-        self.inbox.taken.set(self.inbox.taken.get() + 1);
+    /// Whether it is asked how much the client has taken; then it is to be told.
+    pub(in crate::session) fn is_asked(&self) -> bool {
+        self.inbox.is_asked.take()
+    }
+
+    /// The client has taken so many bytes since it came.
+    pub(in crate::session) fn client_has_taken(&self, bytes: u64) {
+        self.inbox.taken.set(bytes);
     }
 
     /// Whether the client has kept others waiting for too long.
@@ -247,6 +273,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.inbox.gone.set(true);
+        self.crowd.leaves_line(&self.inbox);
         *self.inbox.mail.borrow_mut() = Mail::default();
         if let Some(waker) = self.inbox.held_up.take() {
             waker.wake();

@@ -9,10 +9,11 @@ mod crowd;
 mod member;
 mod order;
 mod patience;
+mod traffic;
 
 pub use crowd::Crowds;
 pub(super) use member::{Mail, Member};
-pub(super) use order::Failure;
+pub use order::Failure;
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ pub(super) trait Owner {
 
 /// A request that gets no reply any more.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::session) struct Failure {
+pub struct Failure {
     /// Why.
     pub why: LeaseError,
     /// Replies that are missing.
@@ -184,18 +184,23 @@ impl<M: Owner + Clone> Order<M> {
             .is_some_and(|front| front.midway || front.owner.is_gone())
     }
 
+    /// Whether a reply has come in part.
+    pub(super) fn is_midway(&self) -> bool {
+        self.entries.front().is_some_and(|front| front.midway)
+    }
+
     /// Whose reply is next.
     pub(super) fn front(&self) -> Option<&M> {
         self.entries.front().map(|front| &front.owner)
     }
 
-    /// Whether somebody else waits behind the first.
-    pub(super) fn others_wait(&self) -> bool {
+    /// Requests of others than the first, that somebody waits for.
+    pub(super) fn others(&self) -> usize {
         let Some(front) = self.entries.front() else {
-            return false;
+            return 0;
         };
-        let others = |entry: &Entry<M>| !entry.owner.is(&front.owner) && !entry.owner.is_gone();
-        self.entries.iter().skip(1).any(others)
+        let is_other = |entry: &&Entry<M>| !entry.owner.is(&front.owner) && !entry.owner.is_gone();
+        self.entries.iter().filter(is_other).count()
     }
 
     /// Bytes that belong to the reply under way and need not be measured.

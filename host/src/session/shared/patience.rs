@@ -1,9 +1,11 @@
 //! How long a shared connection waits: for a client that does not read, and for a server that says
 //! nothing.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Context;
+use std::time::Duration;
+
+use std::pin::Pin;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -12,14 +14,44 @@ use super::crowd::Crowd;
 use super::member::Inbox;
 use crate::config::SlowReader;
 
+/// What a client has to take within `slow-reader-timeout` while others wait behind it, or it is slow.
+const PACE: u64 = 64 << 10;
+
+/// How often within that time it is looked at.
+const LOOKS: u32 = 4;
+
 /// Somebody who does not take what waits for it.
 pub(super) struct HeldUp {
     by: Rc<Inbox>,
-    /// How often its client had taken something, when the timer was set.
+    /// What its client had taken, and when that was known.
     taken: u64,
+    since: Instant,
+    /// The next look.
     timer: Pin<Box<Sleep>>,
-    /// All others who can have left for another connection.
-    alone: bool,
+}
+
+impl HeldUp {
+    fn new(by: &Rc<Inbox>, now: Instant, look: Duration) -> Self {
+        // The answer comes before the next look.
+        by.asks_what_is_taken();
+        Self {
+            by: Rc::clone(by),
+            taken: by.taken(),
+            since: now,
+            timer: Box::pin(sleep_until(now + look)),
+        }
+    }
+
+    /// Whether its client has taken too little for too long. Known by the last look's answer.
+    fn is_slow(&mut self, now: Instant, limit: Duration) -> bool {
+        let taken = self.by.taken();
+        if taken.saturating_sub(self.taken) >= PACE {
+            self.taken = taken;
+            self.since = now;
+        }
+        self.by.asks_what_is_taken();
+        now.saturating_duration_since(self.since) >= limit
+    }
 }
 
 impl State {
@@ -46,7 +78,12 @@ impl State {
 
     /// The first in order may stand still for a while, but not while others wait behind it, or for
     /// the connection.
-    pub(super) fn watch_held_up(&mut self, is_wanted: bool, crowd: &Crowd, cx: &mut Context<'_>) {
+    pub(super) fn watch_held_up(
+        &mut self,
+        is_wanted: bool,
+        crowd: &Rc<Crowd>,
+        cx: &mut Context<'_>,
+    ) {
         if !self.order.is_held_up(REPLY_HIGH_WATER) {
             self.held_up = None;
             return;
@@ -55,33 +92,48 @@ impl State {
             return;
         };
         front.tell_when_taken(cx.waker());
-        let due = || Instant::now() + crowd.slow_reader_timeout();
-        let held_up = self.held_up.get_or_insert_with(|| HeldUp {
-            by: Rc::clone(&front),
-            taken: front.taken(),
-            timer: Box::pin(sleep_until(due())),
-            alone: false,
-        });
-        if !Rc::ptr_eq(&held_up.by, &front) || held_up.taken != front.taken() {
-            held_up.by = Rc::clone(&front);
-            held_up.taken = front.taken();
-            held_up.timer.as_mut().reset(due());
-            held_up.alone = false;
+        let limit = crowd.slow_reader_timeout();
+        let look = limit / LOOKS;
+        let now = Instant::now();
+        if self
+            .held_up
+            .as_ref()
+            .is_none_or(|held_up| !Rc::ptr_eq(&held_up.by, &front))
+        {
+            self.held_up = Some(HeldUp::new(&front, now, look));
         }
+        let Some(held_up) = &mut self.held_up else {
+            return;
+        };
+        let mut is_slow = false;
         while held_up.timer.as_mut().poll(cx).is_ready() {
-            held_up.timer.as_mut().reset(due());
-            let others_wait = self.order.others_wait();
-            match crowd.slow_reader() {
-                SlowReader::Close if others_wait || is_wanted => front.too_slow(),
-                SlowReader::Move if others_wait && held_up.alone => front.too_slow(),
-                SlowReader::Move if others_wait => {
-                    held_up.alone = true;
-                    self.closing = true;
-                    front.set_apart();
-                    self.leaving = self.order.release_others();
-                }
-                SlowReader::Close | SlowReader::Move => {}
-            }
+            is_slow |= held_up.is_slow(now, limit);
+            held_up.timer.as_mut().reset(now + look);
         }
+        if is_slow {
+            self.goes_on_without(&front, is_wanted, crowd);
+        }
+    }
+
+    /// The first in order is slow: if anybody waits because of that, its session ends, or the
+    /// others go elsewhere.
+    fn goes_on_without(&mut self, front: &Rc<Inbox>, is_wanted: bool, crowd: &Rc<Crowd>) {
+        let behind = self.order.others();
+        if behind == 0 && !is_wanted && !crowd.has_waiting() {
+            return;
+        }
+        let moves = crowd.slow_reader() == SlowReader::Move && !self.set_apart;
+        if !moves || !crowd.has_room_elsewhere(behind) {
+            return front.too_slow();
+        }
+        self.set_apart = true;
+        front.set_apart();
+        self.leaving = self.order.release_others();
+        crowd.moved(self.leaving.len());
+        if let Some(held_up) = &mut self.held_up {
+            held_up.since = Instant::now();
+        }
+        // Those that found no room here may find some elsewhere.
+        crowd.freed_one();
     }
 }
