@@ -14,6 +14,9 @@ use crate::contract::{LeaseError, Target, lease_error_text};
 use crate::pool::{Blame, Caretaker, Connection, DialError, Grant, Key, OwnedKey, Pools};
 use crate::upstream::{Endpoint, Group, Health, Permit};
 
+/// A lease that is waited for.
+pub type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
+
 /// A lease that is there, or will be.
 #[allow(
     clippy::large_enum_variant,
@@ -23,7 +26,7 @@ pub enum Leasing {
     /// Without waiting.
     Ready(Result<Lease, LeaseError>),
     /// After a dial, or in line.
-    Pending(Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>),
+    Pending(LeaseFuture),
 }
 
 /// Borrows a connection of the group for a target. With `fresh` it is opened anew.

@@ -4,7 +4,7 @@
 mod borrow;
 mod guard;
 
-pub use borrow::{Leasing, borrow};
+pub use borrow::{LeaseFuture, Leasing, borrow};
 pub use guard::Lease;
 
 #[cfg(test)]

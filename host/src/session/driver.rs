@@ -18,41 +18,36 @@ use tokio::time::Instant;
 use super::clock::Clock;
 use super::context::ListenerContext;
 use super::end::End;
-use super::engine::{Engine, EngineLimits, LeaseFacts};
+use super::engine::{Engine, EngineLimits};
 use super::registry::{Phase, Ticket};
-use super::shared::{Mail, Member};
+use super::shared::Member;
 use super::stream::{Quiet, local_address, read, write};
 use super::unplugged::Unplugged;
-use crate::contract::{
-    Disposition, Hooks, LeaseError, SessionInfo, Side, lease_error_kind, lease_error_text,
-};
+use crate::contract::{Hooks, SessionInfo, Side};
 use crate::copy::{Room, is_unsupported};
-use crate::kernel;
-use crate::lease::{Lease, Leasing};
+use crate::lease::{Lease, LeaseFuture};
 use crate::plugin::{Fault, SessionHooks};
-
-type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
 
 /// One client's session, to be spawned on its worker.
 pub struct SessionTask {
     id: u64,
-    client: TcpStream,
+    pub(super) client: TcpStream,
     peer: SocketAddr,
-    engine: Engine,
-    hooks: Box<dyn SessionHooks>,
-    lease: Option<Lease>,
-    leasing: Option<LeaseFuture>,
+    pub(super) engine: Engine,
+    pub(super) hooks: Box<dyn SessionHooks>,
+    pub(super) lease: Option<Lease>,
+    pub(super) leasing: Option<LeaseFuture>,
     /// Its part in shared connections, once it has one.
-    sharing: Option<Member>,
-    context: Rc<ListenerContext>,
+    pub(super) sharing: Option<Member>,
+    pub(super) context: Rc<ListenerContext>,
     ticket: Ticket,
     clock: Clock,
-    leases: u64,
+    pub(super) leases: u64,
     /// Requests that went to shared connections.
-    shared: u64,
+    pub(super) shared: u64,
     from_client: u64,
-    from_upstream: u64,
-    quiet: Quiet,
+    pub(super) from_upstream: u64,
+    pub(super) quiet: Quiet,
     started: bool,
     /// Nobody waits for the client any more.
     stopping: bool,
@@ -142,135 +137,8 @@ impl SessionTask {
         }
     }
 
-    /// Gives back, asks, and takes what was asked for. True if anything changed.
-    fn settle_lease(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        if let Some(giveback) = self.engine.take_giveback() {
-            moved = true;
-            if let Some(lease) = self.lease.take() {
-                if let Some(reason) = giveback.unclean
-                    && giveback.disposition != Disposition::Close
-                {
-                    self.context.counters.unclean(reason);
-                }
-                lease.release(giveback.disposition, giveback.unclean.is_none());
-            }
-        }
-        if !self.engine.is_asking() {
-            self.leasing = None;
-            return moved;
-        }
-        if let Some((target, fresh)) = self.engine.take_ask() {
-            if fresh {
-                self.context.counters.replays.inc();
-            }
-            match self.context.borrow(target, fresh) {
-                Leasing::Ready(result) => {
-                    self.take_lease(result);
-                    return true;
-                }
-                Leasing::Pending(future) => {
-                    self.leasing = Some(future);
-                    self.engine.park(&self.context.buffers);
-                }
-            }
-        }
-        if let Some(leasing) = &mut self.leasing
-            && let Poll::Ready(result) = leasing.as_mut().poll(cx)
-        {
-            self.leasing = None;
-            self.take_lease(result);
-            moved = true;
-        }
-        moved
-    }
-
-    /// Takes replies from shared connections and hands them requests. True if anything changed.
-    fn share(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        if self.engine.end().is_some() {
-            self.sharing = None;
-            return false;
-        }
-        let hooks = self.hooks.as_mut();
-        if let Some(member) = &mut self.sharing {
-            if member.is_asked() {
-                let (own, _) = self.engine.output(Side::Client);
-                let unread = kernel::unacknowledged(&self.client).unwrap_or(0);
-                let untaken = own.len() as u64 + unread;
-                member.client_has_taken(self.from_upstream.saturating_sub(untaken));
-            }
-            if member.is_too_slow() {
-                self.engine.expire("slow-reader-timeout", hooks);
-                // Those behind it wait no longer.
-                self.sharing = None;
-                return true;
-            }
-            if self.engine.takes_replies()
-                && let Some(mail) = member.take_mail()
-            {
-                moved = true;
-                self.from_upstream += mail.bytes.len() as u64;
-                let Mail {
-                    mut bytes,
-                    finished,
-                    failures,
-                } = mail;
-                let mut gone = 0;
-                for (at, failure) in failures {
-                    let rest = bytes.split_off(at - gone);
-                    gone = at;
-                    self.engine.replied(&mut bytes, 0, hooks);
-                    bytes = rest;
-                    self.engine.request_failed(failure, hooks);
-                }
-                self.engine.replied(&mut bytes, finished, hooks);
-                self.context.buffers.give_output(bytes);
-            }
-        }
-        let Some((target, requests, bytes)) = self.engine.requests() else {
-            return moved;
-        };
-        let member = match &mut self.sharing {
-            Some(member) if member.is_for(target) => member,
-            _ => self.sharing.insert(Member::new(&self.context, target, cx)),
-        };
-        let count = member.add(bytes, requests);
-        if count == 0 {
-            return moved;
-        }
-        self.shared += count as u64;
-        self.context.counters.shared_requests.inc_by(count as u64);
-        self.engine.requests_taken(count, hooks);
-        true
-    }
-
-    fn take_lease(&mut self, result: Result<Lease, LeaseError>) {
-        let hooks = self.hooks.as_mut();
-        match result {
-            Ok(lease) => {
-                self.leases += 1;
-                let facts = LeaseFacts {
-                    tag: lease.tag(),
-                    fresh: !lease.reused(),
-                    endpoint: lease.endpoint(),
-                };
-                self.engine.leased(facts, hooks);
-                self.lease = Some(lease);
-                self.quiet.upstream = false;
-            }
-            Err(why) => {
-                if !matches!(why, LeaseError::Draining) {
-                    let what = format!("a session gets no connection: {}", lease_error_text(&why));
-                    self.complain(lease_error_kind(&why), &what);
-                }
-                self.engine.lease_failed(why, self.hooks.as_mut());
-            }
-        }
-    }
-
     /// Tells the log of trouble, if it has not just been told of the same.
-    fn complain(&self, kind: &'static str, what: &str) {
+    pub(super) fn complain(&self, kind: &'static str, what: &str) {
         if let Some(left_out) = self.context.complaints.may_say(kind, now()) {
             tracing::warn!(
                 session = self.id,
@@ -379,24 +247,6 @@ impl SessionTask {
             }
         }
         true
-    }
-
-    /// Reports an upstream that has ended to the engine.
-    fn lose(&mut self, why: &str) {
-        if let Some(lease) = &self.lease
-            && self.engine.holds_lease()
-        {
-            let delivered = lease.delivered();
-            // An end that answers our own is what was to be expected.
-            let expected = lease.is_shut();
-            let why = format!("{}: {why}", lease.endpoint());
-            self.engine
-                .upstream_lost(&why, delivered, self.hooks.as_mut());
-            // One that is replaced unseen is no trouble.
-            if !expected && !self.engine.is_asking() {
-                self.complain("lost", &format!("a connection was lost: {why}"));
-            }
-        }
     }
 
     /// Passes ends on. True if anything changed.

@@ -12,6 +12,7 @@ mod ending;
 mod engine;
 mod half;
 mod held;
+mod leasing;
 mod passage;
 mod pump;
 mod registry;

@@ -19,7 +19,7 @@ use super::order::{Earns, Moved, Order};
 use super::patience::HeldUp;
 use crate::contract::{Disposition, LeaseError, lease_error_kind, lease_error_text};
 use crate::copy::Buffer;
-use crate::lease::{Lease, Leasing};
+use crate::lease::{Lease, LeaseFuture, Leasing};
 use crate::plugin::MeasureReplies;
 
 /// Bytes of requests that are not done, past which a connection takes no more.
@@ -33,8 +33,6 @@ pub(super) const MAX_UNMEASURED: usize = 64 << 10;
 
 /// Without a byte for so long, while requests are under way, new ones go elsewhere if they can.
 const HUSH: Duration = Duration::from_millis(250);
-
-type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
 
 /// Where a shared connection stands.
 enum Phase {

@@ -1,35 +1,31 @@
-//! What must hold of the order for every sequence of requests, writes, replies in any pieces, and
-//! deaths of sessions and connections.
-
-#![allow(clippy::unwrap_used)]
+//! Some clients, one connection and a server, and what can happen to them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::order::{Earns, Failure, Order, Owner};
+use super::super::order::{Earns, Failure, Order, Owner};
 use crate::contract::LeaseError;
 
-const OWNERS: usize = 4;
+pub(super) const OWNERS: usize = 4;
 /// Bytes of an owner's mail past which it is not given more.
 const LIMIT: usize = 24;
 
 /// What an owner has been told, in order.
 #[derive(Debug, Clone, PartialEq)]
-enum Told {
+pub(super) enum Told {
     Bytes(Vec<u8>),
     Finished,
     Failed(Failure),
 }
 
 #[derive(Debug, Default)]
-struct Client {
-    told: RefCell<Vec<Told>>,
-    waiting: Cell<usize>,
-    gone: Cell<bool>,
+pub(super) struct Client {
+    pub(super) told: RefCell<Vec<Told>>,
+    pub(super) waiting: Cell<usize>,
+    pub(super) gone: Cell<bool>,
 }
 
 impl Owner for Rc<Client> {
@@ -77,14 +73,14 @@ impl Owner for Rc<Client> {
 
 /// What a client has asked.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
-    number: u8,
-    earns: Earns,
+pub(super) struct Asked {
+    pub(super) number: u8,
+    pub(super) earns: Earns,
 }
 
 /// One thing that happens.
 #[derive(Debug, Clone)]
-enum Event {
+pub(super) enum Event {
     /// A client asks.
     Ask {
         owner: usize,
@@ -109,28 +105,28 @@ enum Event {
 }
 
 #[derive(Default)]
-struct World {
-    order: Order<Rc<Client>>,
-    clients: Vec<Rc<Client>>,
-    asked: Vec<Vec<Asked>>,
+pub(super) struct World {
+    pub(super) order: Order<Rc<Client>>,
+    pub(super) clients: Vec<Rc<Client>>,
+    pub(super) asked: Vec<Vec<Asked>>,
     /// Written, and not yet at the server.
-    under_way: VecDeque<u8>,
+    pub(super) under_way: VecDeque<u8>,
     /// At the server, and not yet a whole request.
-    inbound: Vec<u8>,
+    pub(super) inbound: Vec<u8>,
     /// Replies that have not been read.
-    outbound: VecDeque<u8>,
+    pub(super) outbound: VecDeque<u8>,
     /// Read, and not measured.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// What is left of a reply whose first part has been measured.
-    rest: u64,
+    pub(super) rest: u64,
     /// Anything has arrived on this connection.
-    delivered: bool,
+    pub(super) delivered: bool,
     /// How often each request has been carried out.
-    carried_out: HashMap<(u8, u8), u32>,
+    pub(super) carried_out: HashMap<(u8, u8), u32>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let clients = (0..OWNERS).map(|_| Rc::default()).collect();
         Self {
             clients,
@@ -140,7 +136,7 @@ impl World {
     }
 
     /// A request: its length, whose it is, its number, how many replies it wants, padding.
-    fn ask(&mut self, owner: usize, padding: u8, earns: Earns) {
+    pub(super) fn ask(&mut self, owner: usize, padding: u8, earns: Earns) {
         let number = u8::try_from(self.asked[owner].len()).unwrap();
         let length = 4 + padding % 20;
         let mut bytes = vec![length, owner as u8, number, earns.replies as u8];
@@ -150,7 +146,7 @@ impl World {
     }
 
     /// The server's replies, each with its length, whose it is, the request's number and its own.
-    fn serve(&mut self) {
+    pub(super) fn serve(&mut self) {
         while let Some(&length) = self.inbound.first() {
             if self.inbound.len() < usize::from(length) {
                 return;
@@ -166,7 +162,7 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: &Event) {
+    pub(super) fn happen(&mut self, event: &Event) {
         match *event {
             Event::Ask {
                 owner,
@@ -218,7 +214,7 @@ impl World {
         }
     }
 
-    fn deal_out(&mut self, split: bool) {
+    pub(super) fn deal_out(&mut self, split: bool) {
         loop {
             let (count, _) = self.order.pass(&self.input);
             self.input.drain(..count);
@@ -237,7 +233,7 @@ impl World {
         }
     }
 
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         let why = LeaseError::Lost("killed".to_owned());
         self.order.lose(&why, self.delivered);
         self.under_way.clear();
@@ -249,7 +245,7 @@ impl World {
     }
 
     /// Lets everything that is under way come to its end.
-    fn play_out(&mut self) {
+    pub(super) fn play_out(&mut self) {
         for _ in 0..10_000 {
             for owner in 0..OWNERS {
                 self.happen(&Event::Take(owner));
@@ -269,7 +265,7 @@ impl World {
     }
 
     /// Every client has been told of each of its requests in turn, and of no other.
-    fn check(&self) -> Result<(), TestCaseError> {
+    pub(super) fn check(&self) -> Result<(), TestCaseError> {
         for (owner, client) in self.clients.iter().enumerate() {
             let mut told = client.told.borrow().clone().into_iter();
             let mut bytes: VecDeque<u8> = VecDeque::new();
@@ -330,242 +326,4 @@ fn reply(owner: u8, number: u8, index: u8) -> Vec<u8> {
     let mut bytes = vec![length, owner, number, index];
     bytes.resize(usize::from(length), b'A' + owner);
     bytes
-}
-
-fn event(breaks: bool) -> impl Strategy<Value = Event> {
-    let owner = 0..OWNERS;
-    let count = prop_oneof![1_usize..6, 1_usize..300];
-    let ask = (owner.clone(), any::<u8>(), 0_u32..4, any::<bool>()).prop_map(
-        |(owner, padding, replies, idempotent)| Event::Ask {
-            owner,
-            padding,
-            replies,
-            idempotent,
-        },
-    );
-    let read =
-        (count.clone(), any::<bool>()).prop_map(|(count, split)| Event::Read { count, split });
-    let calm = prop_oneof![
-        6 => ask,
-        4 => count.clone().prop_map(Event::Write),
-        4 => count.prop_map(Event::Arrive),
-        4 => read,
-        3 => owner.clone().prop_map(Event::Take),
-    ];
-    if breaks {
-        prop_oneof![
-            20 => calm,
-            1 => owner.prop_map(Event::Leave),
-            1 => Just(Event::Break),
-            1 => Just(Event::Part),
-        ]
-        .boxed()
-    } else {
-        calm.boxed()
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_reply_goes_to_whom_it_is_for(events in vec(event(false), 0..300)) {
-        let mut world = World::new();
-        for event in &events {
-            world.happen(event);
-        }
-        world.play_out();
-        world.check()?;
-        for (owner, asked) in world.asked.iter().enumerate() {
-            for asked in asked {
-                prop_assert_eq!(world.carried_out.get(&(owner as u8, asked.number)), Some(&1));
-            }
-        }
-        prop_assert_eq!(world.order.held(), 0);
-    }
-
-    #[test]
-    fn no_death_moves_a_reply_to_another(events in vec(event(true), 0..300)) {
-        let mut world = World::new();
-        for event in &events {
-            world.happen(event);
-        }
-        world.play_out();
-        world.check()?;
-    }
-
-    #[test]
-    fn who_stays_loses_nothing_when_others_leave(
-        events in vec(event(false), 0..300),
-        leaves in vec((0_usize..300, 1_usize..OWNERS), 0..6),
-    ) {
-        let mut world = World::new();
-        for (at, event) in events.iter().enumerate() {
-            for (_, owner) in leaves.iter().filter(|(when, _)| *when == at) {
-                world.happen(&Event::Leave(*owner));
-            }
-            world.happen(event);
-        }
-        world.play_out();
-        world.check()?;
-        let failed = |told: &Told| matches!(told, Told::Failed(_));
-        prop_assert!(!world.clients[0].told.borrow().iter().any(failed));
-    }
-}
-
-/// Not drawn at random: every sequence of so many of these events.
-#[test]
-fn every_interleaving_of_few_events_keeps_the_order() {
-    const DEPTH: usize = 6;
-    let ask = |owner, replies, idempotent| Event::Ask {
-        owner,
-        padding: 0,
-        replies,
-        idempotent,
-    };
-    let events = [
-        ask(0, 1, true),
-        ask(1, 2, false),
-        Event::Write(6),
-        Event::Arrive(100),
-        Event::Read {
-            count: 3,
-            split: false,
-        },
-        Event::Read {
-            count: 100,
-            split: true,
-        },
-        Event::Leave(1),
-        Event::Break,
-        Event::Part,
-    ];
-    for number in 0..events.len().pow(DEPTH as u32) {
-        let mut world = World::new();
-        let mut rest = number;
-        let mut sequence = Vec::new();
-        for _ in 0..DEPTH {
-            sequence.push(rest % events.len());
-            world.happen(&events[rest % events.len()]);
-            rest /= events.len();
-        }
-        world.play_out();
-        if let Err(why) = world.check() {
-            panic!("after events {sequence:?}: {why}");
-        }
-    }
-}
-
-#[test]
-fn bytes_for_nobody_and_replies_ahead_of_their_request_are_errors() {
-    let mut order: Order<Rc<Client>> = Order::default();
-    assert!(order.begin(1, true).is_err(), "nobody has asked");
-    let client = Rc::new(Client::default());
-    let earns = Earns {
-        replies: 1,
-        idempotent: true,
-    };
-    order.push(&client, b"GET", earns);
-    order.wrote(2);
-    assert!(order.begin(1, true).is_err(), "not all of it was written");
-    order.wrote(1);
-    assert!(order.begin(0, true).is_err(), "a part of no length");
-    order.begin(1, true).unwrap();
-    assert_eq!(order.pass(b"xyz"), (1, 1));
-    assert!(order.begin(1, true).is_err(), "all have been answered");
-}
-
-/// A read whose reply was lost with that of a write behind it would tell of what came after it.
-#[test]
-fn nothing_in_front_of_a_write_that_may_have_arrived_is_sent_again() {
-    let mut order: Order<Rc<Client>> = Order::default();
-    let (writer, reader) = (Rc::new(Client::default()), Rc::new(Client::default()));
-    for (owner, idempotent) in [
-        (&writer, true),
-        (&reader, true),
-        (&writer, false),
-        (&writer, true),
-        (&reader, false),
-    ] {
-        let byte = if Rc::ptr_eq(owner, &writer) {
-            b"w"
-        } else {
-            b"r"
-        };
-        let earns = Earns {
-            replies: 1,
-            idempotent,
-        };
-        order.push(owner, byte, earns);
-    }
-    // The last one is not written.
-    order.wrote(4);
-    let why = LeaseError::Lost("killed".to_owned());
-    order.lose(&why, true);
-    assert_eq!(order.unwritten(), b"rwr");
-    let failed = Told::Failed(Failure {
-        why: why.clone(),
-        replies: 1,
-        cut: false,
-    });
-    assert_eq!(*writer.told.borrow(), [failed.clone(), failed.clone()]);
-    assert!(reader.told.borrow().is_empty());
-    // Once more, and what has been sent twice is not sent a third time.
-    order.wrote(1);
-    order.lose(&why, true);
-    assert_eq!(*reader.told.borrow(), [failed]);
-    assert_eq!(order.unwritten(), b"wr");
-}
-
-/// Who has written something that may be carried out once only has to wait for its reply.
-#[test]
-fn those_behind_a_slow_reader_leave_if_all_that_they_have_sent_may_be_sent_twice() {
-    let mut order: Order<Rc<Client>> = Order::default();
-    let clients: [Rc<Client>; 4] = Default::default();
-    let [slow, reader, writer, late] = &clients;
-    for (owner, byte, idempotent) in [
-        (slow, b"s", true),
-        (reader, b"r", true),
-        (writer, b"w", true),
-        (writer, b"W", false),
-        (slow, b"S", true),
-        (late, b"l", false),
-        (reader, b"R", false),
-        (writer, b"x", true),
-    ] {
-        let earns = Earns {
-            replies: 1,
-            idempotent,
-        };
-        order.push(owner, byte, earns);
-    }
-    order.wrote(5);
-    let moved = order.release_others();
-    assert_eq!(order.unwritten(), b"x");
-    let mut other: Order<Rc<Client>> = Order::default();
-    for request in moved {
-        other.adopt(request);
-    }
-    assert_eq!(other.unwritten(), b"rlR");
-    other.wrote(3);
-    order.wrote(1);
-    for (order, replies) in [(&mut order, b"012345"), (&mut other, b"abc345")] {
-        for reply in replies.iter().take(if order.len() == 3 { 3 } else { 6 }) {
-            order.begin(1, true).unwrap();
-            order.pass(&[*reply]);
-        }
-        assert!(order.is_empty());
-    }
-    let bytes = |client: &Rc<Client>| -> Vec<u8> {
-        let told = client.told.borrow();
-        let bytes = told.iter().filter_map(|told| match told {
-            Told::Bytes(bytes) => Some(bytes.clone()),
-            _ => None,
-        });
-        bytes.flatten().collect()
-    };
-    assert_eq!(bytes(slow), b"04");
-    assert_eq!(bytes(writer), b"235");
-    assert_eq!(bytes(reader), b"ac");
-    assert_eq!(bytes(late), b"b");
 }
