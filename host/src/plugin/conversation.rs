@@ -115,6 +115,7 @@ impl Conversations {
             ended: false,
         };
         self.shard.call(hook);
+        plugin.ticking.is_needed();
         let at = Cell::new(Hook::Instantiate);
         let store = &mut talk.store;
         let conversation = async {

@@ -71,6 +71,7 @@ impl Instance {
         let log = Arc::clone(log);
         let mut store = GuestState::for_sessions(&plugin.engine, log, &plugin.limits, time);
         begin(&mut store, Speaker::Plugin);
+        plugin.ticking.is_needed();
         let exports = plugin
             .sessions
             .instantiate(&mut store)
@@ -117,6 +118,7 @@ impl Instance {
             return Err(self.ended(hook));
         };
         begin(&mut live.store, speaker);
+        worker.plugin.ticking.is_needed();
         let started = worker.shard.call(hook).then(Instant::now);
         let answer = call(live);
         if let Some(started) = started {

@@ -54,7 +54,7 @@ pub struct Plugin {
     pub(super) metrics: Arc<PluginMetrics>,
     info: PluginInfo,
     settings: Settings,
-    _ticking: Ticking,
+    pub(super) ticking: Ticking,
 }
 
 /// What a file is, for `leaseway plugin inspect`.
@@ -191,7 +191,7 @@ impl Runtime {
             metrics: self.metrics.plugin(&config.name),
             info,
             settings,
-            _ticking: ticking,
+            ticking,
         })
     }
 

@@ -1,9 +1,12 @@
 //! The clock of the limits on guest code: a thread that advances the engine's epoch.
 //!
 //! It ticks only while a plugin exists. The plugins keep it alive, so code never runs without
-//! the clock that ends it.
+//! the clock that ends it. While no code is called it ticks slowly, so that a relay with nothing to do
+//! is left alone by it; to stop it altogether, every call would have to make sure that it goes.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,6 +16,12 @@ use wasmtime::Engine;
 /// Length of a tick: how finely guest code is timed, and how long a conversation may compute
 /// before other tasks of its worker get their turn.
 pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// The same while no guest code is called. The first call after that is timed so roughly.
+const SLOW_TICK: Duration = Duration::from_millis(25);
+
+/// Ticks without a call before they become slow: longer than most conversations compute.
+const QUIET: u32 = 2000;
 
 /// How many ticks a duration takes, rounded up and never none.
 pub(super) fn ticks(time: Duration) -> u64 {
@@ -35,6 +44,8 @@ pub(super) struct Ticking(Arc<Ticker>);
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Guest code has been called since the last tick.
+    called: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +71,7 @@ impl Ticker {
     /// Ticks until what this returns has been dropped.
     pub(super) fn start(self: &Arc<Self>) -> Ticking {
         self.shared.lock().users += 1;
+        self.shared.called.store(true, Relaxed);
         self.shared.changed.notify_one();
         Ticking(Arc::clone(self))
     }
@@ -72,6 +84,16 @@ impl Drop for Ticker {
         if let Some(thread) = self.thread.take() {
             // Its only panic would be one of wasmtime's, and there is nobody left to tell.
             let _ = thread.join();
+        }
+    }
+}
+
+impl Ticking {
+    /// Guest code is about to be called. Costs a look at what is rarely written.
+    pub(super) fn is_needed(&self) {
+        let called = &self.0.shared.called;
+        if !called.load(Relaxed) {
+            called.store(true, Relaxed);
         }
     }
 }
@@ -90,6 +112,7 @@ impl Shared {
 }
 
 fn tick(shared: &Shared, engine: &Engine) {
+    let mut quiet = 0;
     loop {
         let state = shared.lock();
         let state = shared
@@ -100,9 +123,13 @@ fn tick(shared: &Shared, engine: &Engine) {
             return;
         }
         drop(state);
-        thread::sleep(TICK);
+        thread::sleep(if quiet < QUIET { TICK } else { SLOW_TICK });
         // One tick a turn, even when the machine kept this thread from running for longer: then
         // the guest most likely did not run either.
         engine.increment_epoch();
+        quiet = match shared.called.swap(false, Relaxed) {
+            true => 0,
+            false => QUIET.min(quiet + 1),
+        };
     }
 }

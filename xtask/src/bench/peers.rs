@@ -41,6 +41,8 @@ pub(super) enum Peer {
     Go,
     /// A loop that copies and does nothing else: what is left to win.
     Bare,
+    /// One that lends connections, and does nothing else.
+    BareLending,
     /// Without a plugin: one connection a session.
     Plain,
     /// Under a plugin that only chooses: one connection a session.
@@ -67,6 +69,7 @@ impl Peer {
             Self::Twemproxy => "twemproxy",
             Self::Go => "go",
             Self::Bare => "bare copy loop",
+            Self::BareLending => "bare loop, exclusive leases",
             Self::Plain => "leaseway, no plugin",
             Self::Chooser => "leaseway, choosing plugin",
             Self::Passer => "leaseway, passing plugin",
@@ -95,7 +98,7 @@ impl Peer {
     }
 
     pub(super) fn is_ours(self) -> bool {
-        !self.is_rival() && !matches!(self, Self::Direct | Self::Bare)
+        !self.is_rival() && !matches!(self, Self::Direct | Self::Bare | Self::BareLending)
     }
 }
 
@@ -198,7 +201,8 @@ impl Running {
             | Peer::Nginx
             | Peer::Twemproxy
             | Peer::Go
-            | Peer::Bare => Self::start_rival(peer, upstream, pool, tools).await,
+            | Peer::Bare
+            | Peer::BareLending => Self::start_rival(peer, upstream, pool, tools).await,
             _ => Ok(Self::start_leaseway(peer, upstream, pool, tools).await),
         }
     }
@@ -234,7 +238,7 @@ impl Running {
                 "nutcracker".as_ref(),
                 &["-c"],
             ),
-            Peer::Bare => (String::new(), &tools.this, &[bare::COMMAND]),
+            Peer::Bare | Peer::BareLending => (String::new(), &tools.this, &[bare::COMMAND]),
             _ => (String::new(), &tools.go_pool, &[]),
         };
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
@@ -248,6 +252,10 @@ impl Running {
             Peer::Bare => command
                 .arg(format!("--listen={address}"))
                 .arg(format!("--upstream={upstream}")),
+            Peer::BareLending => command
+                .arg(format!("--listen={address}"))
+                .arg(format!("--upstream={upstream}"))
+                .arg(format!("--connections={pool}")),
             _ => command.arg(&file),
         };
         let log = dir.path().join("log");

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::series::Spread;
+
 /// A request, and the reply that has to come.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
@@ -44,7 +46,15 @@ pub(super) struct Outcome {
     pub(super) cpu: Duration,
     /// Nanoseconds from when a request was due until its reply was there.
     pub(super) latencies: Histogram<u64>,
+    /// The same by the slice of time that it was due in; empty where nothing is due at a rate.
+    pub(super) slices: Vec<Vec<u64>>,
 }
+
+/// The length of a slice.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// With fewer requests than this a slice has no 99th percentile.
+const ENOUGH: usize = 200;
 
 impl Outcome {
     pub(super) fn per_second(&self) -> f64 {
@@ -62,6 +72,31 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Takes note of a request's time, by how long after the start of the window it was due.
+    pub(super) fn record_due(&mut self, offset: Duration, took: Duration) {
+        let slice = (offset.as_nanos() / SLICE.as_nanos()) as usize;
+        if self.slices.len() <= slice {
+            self.slices.resize_with(slice + 1, Vec::new);
+        }
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.slices[slice].push(nanos);
+    }
+
+    /// The 99th percentile of each slice, and of these the median: a machine that stops for a
+    /// moment, which is nobody's doing, spoils a few slices and not the figure.
+    pub(super) fn quiet_p99_micros(&self) -> Option<f64> {
+        let p99 = |slice: &Vec<u64>| {
+            let mut sorted = slice.clone();
+            sorted.sort_unstable();
+            sorted[sorted.len() * 99 / 100] as f64 / 1e3
+        };
+        let slices = self.slices.iter().filter(|slice| slice.len() >= ENOUGH);
+        let all: Vec<f64> = slices.map(p99).collect();
+        Spread::of(&all).map(|spread| spread.median)
+    }
+}
+
 /// Up to a minute in nanoseconds, to three digits.
 fn histogram() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
@@ -69,4 +104,35 @@ fn histogram() -> anyhow::Result<Histogram<u64>> {
 
 fn record(latencies: &mut Histogram<u64>, time: Duration) {
     latencies.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_in_which_nothing_goes_does_not_spoil_the_quiet_percentile() {
+        let mut outcome = Outcome {
+            count: 0,
+            all: 0,
+            elapsed: Duration::ZERO,
+            cpu: Duration::ZERO,
+            latencies: histogram().unwrap(),
+            slices: Vec::new(),
+        };
+        assert_eq!(outcome.quiet_p99_micros(), None);
+        for millis in 0..1000_u64 {
+            for n in 0..10 {
+                // Ten a millisecond, of which one takes 50 us; but for one slice that stands still.
+                let took = match (millis, n) {
+                    (300..400, _) => Duration::from_millis(80),
+                    (_, 0) => Duration::from_micros(50),
+                    _ => Duration::from_micros(20),
+                };
+                outcome.record_due(Duration::from_millis(millis), took);
+            }
+        }
+        assert_eq!(outcome.quiet_p99_micros(), Some(50.0));
+    }
 }

@@ -183,6 +183,7 @@ impl Window {
                 elapsed: Duration::ZERO,
                 cpu: Duration::ZERO,
                 latencies: histogram()?,
+                slices: Vec::new(),
             },
         })
     }
@@ -220,6 +221,7 @@ impl Window {
         if self.cpu.is_some() && due >= self.opens {
             self.outcome.count += 1;
             record(&mut self.outcome.latencies, took);
+            self.outcome.record_due(due - self.opens, took);
         }
     }
 
