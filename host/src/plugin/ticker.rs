@@ -21,7 +21,7 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 const SLOW_TICK: Duration = Duration::from_millis(25);
 
 /// Ticks without a call before they become slow: longer than most conversations compute.
-const QUIET: u32 = 2000;
+const QUIET: u32 = 250;
 
 /// How many ticks a duration takes, rounded up and never none.
 pub(super) fn ticks(time: Duration) -> u64 {
