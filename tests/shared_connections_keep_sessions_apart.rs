@@ -410,6 +410,46 @@ async fn those_with_one_command_get_room_beside_those_with_many() {
     assert!(most < 20_000, "{most} came first");
 }
 
+/// Where not all fit, all get their turns: of those that send as much as one connection takes, none
+/// is passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_in_line_are_served_in_turn() {
+    const CLIENTS: usize = 50;
+    const BATCH: usize = 16;
+    const TURNS: u64 = 10_000;
+    let redis = RedisServer::start(&[]).await;
+    let config = CONFIG.replace("pool = {", "pool = { max-in-flight = 16,");
+    let values = [("redis", &*redis.addr().to_string()), ("connections", "1")];
+    let relay = Relay::start_with(&format!("{ONE_WORKER}{config}"), &values).await;
+    let all = Arc::new(AtomicU64::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut client = Resp::connect(relay.addr()).await;
+        let all = Arc::clone(&all);
+        clients.spawn(async move {
+            let pings = encode(&["PING"]).repeat(BATCH);
+            let mut turns = 0;
+            while all.load(Ordering::Relaxed) < TURNS {
+                client.send_raw(&pings).await.unwrap();
+                for _ in 0..BATCH {
+                    assert_eq!(client.read_reply().await.unwrap(), Reply::simple("PONG"));
+                }
+                all.fetch_add(1, Ordering::Relaxed);
+                turns += 1;
+            }
+            turns
+        });
+    }
+    let mut turns: Vec<u64> = Vec::new();
+    while let Some(client) = clients.join_next().await {
+        turns.push(client.unwrap());
+    }
+    turns.sort_unstable();
+    println!("turns: {turns:?}");
+    let fair = TURNS / CLIENTS as u64;
+    assert!(turns[0] > fair / 4, "{} turns of {fair}", turns[0]);
+}
+
 /// A reply many times larger than what the relay may hold passes whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_huge_reply_passes_in_little_memory() {

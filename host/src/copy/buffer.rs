@@ -20,6 +20,10 @@ const KEPT: usize = 256;
 /// The same of those for bulk.
 const KEPT_BULK: usize = 16;
 
+/// The largest piece that is kept of what waited to be written: small, since sessions that wait in
+/// line keep their bytes in such.
+const KEPT_OUTPUT: usize = 1 << 10;
+
 /// Storage that a worker's sessions take turns with.
 #[derive(Debug, Default)]
 pub struct BufferPool {
@@ -49,7 +53,7 @@ impl BufferPool {
     /// Takes back the storage of bytes that have gone.
     pub fn give_output(&self, mut storage: Vec<u8>) {
         let mut outputs = self.outputs.borrow_mut();
-        if (1..=BUFFER_SIZE).contains(&storage.capacity()) && outputs.len() < KEPT {
+        if (1..=KEPT_OUTPUT).contains(&storage.capacity()) && outputs.len() < KEPT {
             storage.clear();
             outputs.push(storage);
         }
@@ -214,7 +218,7 @@ impl Buffer {
 
     /// Gives the storage back if nothing is in it, and the pipe likewise.
     pub fn settle(&mut self, pool: &BufferPool) {
-        if self.start == self.end && !self.storage.is_empty() {
+        if self.start == self.end && self.storage.capacity() > 0 {
             pool.give(std::mem::take(&mut self.storage));
             self.start = 0;
             self.end = 0;
@@ -224,7 +228,7 @@ impl Buffer {
         }
     }
 
-    /// Moves few bytes into storage of just their size, for a session that has to wait in line.
+    /// Moves few bytes into storage of about their size, for a session that has to wait in line.
     pub fn park(&mut self, pool: &BufferPool) {
         const WORTH_IT: usize = BUFFER_SIZE / 4;
         if self.storage.len() == BUFFER_SIZE && self.len() <= WORTH_IT {

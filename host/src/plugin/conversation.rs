@@ -115,7 +115,7 @@ impl Conversations {
             ended: false,
         };
         self.shard.call(hook);
-        plugin.ticking.is_needed();
+        let _working = plugin.ticking.works();
         let at = Cell::new(Hook::Instantiate);
         let store = &mut talk.store;
         let conversation = async {

@@ -71,7 +71,7 @@ impl Instance {
         let log = Arc::clone(log);
         let mut store = GuestState::for_sessions(&plugin.engine, log, &plugin.limits, time);
         begin(&mut store, Speaker::Plugin);
-        plugin.ticking.is_needed();
+        let _working = plugin.ticking.works();
         let exports = plugin
             .sessions
             .instantiate(&mut store)
@@ -119,8 +119,10 @@ impl Instance {
         };
         begin(&mut live.store, speaker);
         worker.plugin.ticking.is_needed();
+        worker.inside.store(true, Relaxed);
         let started = worker.shard.call(hook).then(Instant::now);
         let answer = call(live);
+        worker.inside.store(false, Relaxed);
         if let Some(started) = started {
             worker.shard.time(started.elapsed());
         }

@@ -135,9 +135,10 @@ impl Runtime {
             .link_sessions(&checked)
             .map_err(|e| origin.contract(&e))?;
         let ticking = self.ticker.start();
+        let working = ticking.works();
         let limits = PluginLimits::default();
         let info = Setup::new(&self.engine, &sessions, &limits, origin)?.describe()?;
-        drop(ticking);
+        drop((working, ticking));
         let image = checked.component.image_range();
         Ok(Inspection {
             info,
@@ -176,11 +177,13 @@ impl Runtime {
             .map_err(|e| origin.contract(&e))?;
         // Guest code runs from here on.
         let ticking = self.ticker.start();
+        let working = ticking.works();
         let json = config.config.to_string();
         let mut setup = Setup::new(&self.engine, &sessions, &config.limits, origin)?;
         let info = setup.describe()?;
         let settings = setup.configure(&json)?;
         check_settings(&settings, origin)?;
+        drop(working);
         Ok(Plugin {
             name: Arc::from(config.name.as_str()),
             engine: self.engine.clone(),

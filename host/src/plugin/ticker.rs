@@ -5,9 +5,9 @@
 //! is left alone by it; to stop it altogether, every call would have to make sure that it goes.
 
 use std::io;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 /// The same while no guest code is called. The first call after that is timed so roughly.
 const SLOW_TICK: Duration = Duration::from_millis(25);
 
-/// Ticks without a call before they become slow: longer than most conversations compute.
+/// Ticks without a call before they become slow.
 const QUIET: u32 = 250;
 
 /// How many ticks a duration takes, rounded up and never none.
@@ -46,12 +46,16 @@ struct Shared {
     changed: Condvar,
     /// Guest code has been called since the last tick.
     called: AtomicBool,
+    /// What else is under way: set-ups and conversations.
+    others: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     users: usize,
     stop: bool,
+    /// One for each worker and plugin: guest code runs.
+    inside: Vec<Weak<AtomicBool>>,
 }
 
 impl Ticker {
@@ -89,12 +93,37 @@ impl Drop for Ticker {
 }
 
 impl Ticking {
+    /// For a worker, which says there when it is inside of guest code.
+    pub(super) fn watch(&self) -> Arc<AtomicBool> {
+        let inside = Arc::default();
+        let mut state = self.0.shared.lock();
+        state.inside.retain(|known| known.strong_count() > 0);
+        state.inside.push(Arc::downgrade(&inside));
+        inside
+    }
+
     /// Guest code is about to be called. Costs a look at what is rarely written.
     pub(super) fn is_needed(&self) {
         let called = &self.0.shared.called;
         if !called.load(Relaxed) {
             called.store(true, Relaxed);
         }
+    }
+
+    /// Guest code runs, or waits, until what this returns has been dropped.
+    pub(super) fn works(&self) -> Working {
+        self.0.shared.others.fetch_add(1, Relaxed);
+        Working(Arc::clone(&self.0.shared))
+    }
+}
+
+/// See [`Ticking::works`].
+#[derive(Debug)]
+pub(super) struct Working(Arc<Shared>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.others.fetch_sub(1, Relaxed);
     }
 }
 
@@ -122,14 +151,17 @@ fn tick(shared: &Shared, engine: &Engine) {
         if state.stop {
             return;
         }
+        let inside =
+            |known: &Weak<AtomicBool>| known.upgrade().is_some_and(|inside| inside.load(Relaxed));
+        let works = shared.others.load(Relaxed) > 0 || state.inside.iter().any(inside);
         drop(state);
+        if works || shared.called.swap(false, Relaxed) {
+            quiet = 0;
+        }
         thread::sleep(if quiet < QUIET { TICK } else { SLOW_TICK });
         // One tick a turn, even when the machine kept this thread from running for longer: then
         // the guest most likely did not run either.
         engine.increment_epoch();
-        quiet = match shared.called.swap(false, Relaxed) {
-            true => 0,
-            false => QUIET.min(quiet + 1),
-        };
+        quiet = QUIET.min(quiet + 1);
     }
 }

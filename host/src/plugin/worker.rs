@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -27,6 +28,8 @@ pub struct WorkerPlugin {
 pub(super) struct Worker {
     pub(super) plugin: Arc<Plugin>,
     pub(super) shard: Arc<Shard>,
+    /// One of its instances runs guest code.
+    pub(super) inside: Arc<AtomicBool>,
     instances: RefCell<Vec<Rc<Instance>>>,
     log: Arc<PluginLog>,
 }
@@ -36,10 +39,12 @@ impl WorkerPlugin {
     pub fn new(plugin: Arc<Plugin>) -> Self {
         let shard = plugin.metrics.shard();
         let log = PluginLog::new(Arc::clone(&plugin.name));
+        let inside = plugin.ticking.watch();
         Self {
             worker: Rc::new(Worker {
                 plugin,
                 shard,
+                inside,
                 instances: RefCell::default(),
                 log,
             }),

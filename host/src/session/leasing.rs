@@ -83,6 +83,9 @@ impl SessionTask {
         }
         let hooks = self.hooks.as_mut();
         let Some((target, requests, bytes)) = self.engine.requests() else {
+            if let Some(member) = &self.sharing {
+                member.adds_nothing();
+            }
             return moved;
         };
         let member = match &mut self.sharing {

@@ -160,6 +160,13 @@ impl SharedConnection {
         }
     }
 
+    /// Whether it is in use, and in the middle of no long reply; the one whose turn it is does not
+    /// count.
+    pub(super) fn comes_to_rest(&self) -> bool {
+        let state = self.state.try_borrow();
+        state.is_ok_and(|state| !matches!(state.phase, Phase::Resting) && !state.is_slow())
+    }
+
     /// Adds a request behind all others.
     pub(super) fn push(&self, owner: &Rc<Inbox>, bytes: &[u8], earns: Earns) {
         let mut state = self.state.borrow_mut();
@@ -349,6 +356,8 @@ impl State {
     pub(super) fn keeps(&mut self, crowd: &Crowd) {
         if std::mem::take(&mut self.gives_way) {
             crowd.has_given_way();
+            // It takes requests again.
+            crowd.freed_one();
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Crowd {
     waiting: RefCell<VecDeque<Rc<Inbox>>>,
     /// How many of them have been called, and have not come yet.
     called: Cell<usize>,
+    /// The last place in line that was taken.
+    tickets: Cell<u64>,
     /// One of the connections is to go to somebody who waits for one.
     giving_way: Cell<bool>,
 }
@@ -75,6 +77,7 @@ impl Crowd {
             connections: RefCell::default(),
             waiting: RefCell::default(),
             called: Cell::new(0),
+            tickets: Cell::new(0),
             giving_way: Cell::new(false),
         });
         crowds.push(Rc::downgrade(&crowd));
@@ -99,6 +102,10 @@ impl Crowd {
         if most == 0 {
             return 0;
         }
+        // Who stands in line is called when it is its turn.
+        if inbox.place() == Place::InLine {
+            return 0;
+        }
         let max_in_flight = self.max_in_flight();
         let is_apart = inbox.is_apart();
         let home = match inbox.home() {
@@ -107,13 +114,14 @@ impl Crowd {
             None => self.pick(max_in_flight),
         };
         let is_called = inbox.place() == Place::Called;
-        // Who has not been called leaves room for those in line.
-        let kept = match is_called || is_apart {
-            true => 0,
-            false => self.waiting.borrow().len() + self.called.get(),
-        };
         let room = home.as_ref().map_or(0, |home| home.room(max_in_flight));
-        let count = room.saturating_sub(kept).min(most).min(requests.len());
+        // Room is left for those in line, and by those that have been called for each other.
+        let room = match (is_apart, is_called) {
+            (true, _) => room,
+            (false, true) => room.min(1.max(room.saturating_sub(self.called.get() - 1))),
+            (false, false) => room.saturating_sub(self.waiting.borrow().len() + self.called.get()),
+        };
+        let count = room.min(most).min(requests.len());
         let Some(home) = home.filter(|_| count > 0) else {
             // Who has requests under way is woken by their replies.
             if inbox.outstanding() == 0 {
@@ -133,7 +141,7 @@ impl Crowd {
         }
         inbox.added(u32::try_from(count).unwrap_or(u32::MAX));
         if is_called {
-            self.comes(inbox, Place::None);
+            self.comes(inbox);
         }
         if is_apart {
             // Nobody else is to come.
@@ -144,40 +152,41 @@ impl Crowd {
         count
     }
 
-    /// Joins the line; in front, if it has been called and found nothing.
+    /// Joins the line; where it was, if it has been called and found nothing.
     fn waits(&self, inbox: &Rc<Inbox>) {
-        match inbox.place() {
-            Place::InLine => {}
-            Place::Called => {
-                self.waiting.borrow_mut().push_front(Rc::clone(inbox));
-                self.comes(inbox, Place::InLine);
-            }
-            Place::None => {
-                self.waiting.borrow_mut().push_back(Rc::clone(inbox));
-                inbox.takes_place(Place::InLine);
-            }
+        if inbox.place() == Place::Called {
+            self.comes(inbox);
+        } else {
+            self.tickets.set(self.tickets.get() + 1);
+            inbox.takes_ticket(self.tickets.get());
         }
+        inbox.takes_place(Place::InLine);
+        let mut waiting = self.waiting.borrow_mut();
+        let at = waiting.partition_point(|other| other.ticket() < inbox.ticket());
+        waiting.insert(at, Rc::clone(inbox));
     }
 
-    /// Who has been called has come, and stands there from now on.
-    fn comes(&self, inbox: &Inbox, place: Place) {
+    /// Who has been called has come.
+    fn comes(&self, inbox: &Inbox) {
         self.called.set(self.called.get() - 1);
-        inbox.takes_place(place);
+        inbox.takes_place(Place::None);
     }
 
-    /// A session has gone. If it had been called, the next is.
-    pub(super) fn leaves_line(&self, inbox: &Rc<Inbox>) {
-        match inbox.place() {
-            Place::None => {}
-            Place::InLine => {
-                let is_other = |one: &Rc<Inbox>| !Rc::ptr_eq(one, inbox);
-                self.waiting.borrow_mut().retain(is_other);
-            }
-            Place::Called => {
-                self.comes(inbox, Place::None);
-                self.freed(1);
-            }
+    /// A session has nothing to add. If it has been called, the next is.
+    pub(super) fn passes_on(&self, inbox: &Inbox) {
+        if inbox.place() == Place::Called {
+            self.comes(inbox);
+            self.freed(1);
         }
+    }
+
+    /// A session has gone.
+    pub(super) fn leaves_line(&self, inbox: &Rc<Inbox>) {
+        if inbox.place() == Place::InLine {
+            let is_other = |one: &Rc<Inbox>| !Rc::ptr_eq(one, inbox);
+            self.waiting.borrow_mut().retain(is_other);
+        }
+        self.passes_on(inbox);
     }
 
     /// Whether anybody waits for room.
@@ -291,6 +300,13 @@ impl Crowd {
         let connections = self.connections.borrow();
         let rooms = connections.iter().map(|one| one.room_in_use(most));
         rooms.sum::<usize>() >= requests || self.has_spare(true)
+    }
+
+    /// Whether another connection than the one whose turn it is comes to rest sooner than one in the
+    /// middle of a long reply.
+    pub(super) fn another_comes_to_rest(&self) -> bool {
+        let connections = self.connections.borrow();
+        connections.iter().any(|one| one.comes_to_rest())
     }
 
     /// Counts requests that have gone to another connection.

@@ -57,8 +57,9 @@ pub(super) struct Inbox {
     taken: Cell<u64>,
     /// That is asked.
     is_asked: Cell<bool>,
-    /// Where it stands with the line for room.
+    /// Where it stands with the line for room, and since when, by a number.
     place: Cell<Place>,
+    ticket: Cell<u64>,
     /// It reads too slowly to be on one connection with others.
     apart: Cell<bool>,
     /// Storage for mail; somebody who is nobody gets none.
@@ -120,6 +121,16 @@ impl Inbox {
     /// Where it stands with the line.
     pub(super) fn place(&self) -> Place {
         self.place.get()
+    }
+
+    /// Its number in the line.
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket.get()
+    }
+
+    /// It comes behind all with a smaller number.
+    pub(super) fn takes_ticket(&self, ticket: u64) {
+        self.ticket.set(ticket);
     }
 
     /// From now on it stands there.
@@ -238,6 +249,11 @@ impl Member {
     /// took; the session is woken when there may be room for more.
     pub(in crate::session) fn add(&self, bytes: &[u8], requests: &[Request]) -> usize {
         self.crowd.add(&self.inbox, bytes, requests)
+    }
+
+    /// Says that there is nothing to add.
+    pub(in crate::session) fn adds_nothing(&self) {
+        self.crowd.passes_on(&self.inbox);
     }
 
     /// What has come since this was asked last.

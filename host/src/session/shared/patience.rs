@@ -123,7 +123,7 @@ impl State {
             return;
         }
         let moves = crowd.slow_reader() == SlowReader::Move && !self.set_apart;
-        if !moves || !crowd.has_room_elsewhere(behind) {
+        if !moves || !crowd.has_room_elsewhere(behind.max(1)) {
             return front.too_slow();
         }
         self.set_apart = true;

@@ -73,8 +73,7 @@ impl State {
             .is_some_and(|group| lease.is_past_use(group, now));
         let is_wanted = lease.is_wanted();
         self.watch_held_up(is_wanted, crowd, cx);
-        if self.is_slow() {
-            // Another comes to rest sooner.
+        if self.is_slow() && crowd.another_comes_to_rest() {
             self.keeps(crowd);
         } else if is_wanted && !self.gives_way {
             self.gives_way = crowd.gives_way();
