@@ -15,6 +15,7 @@ pub mod http;
 pub mod metrics;
 pub mod plugins;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod redis;
 pub mod relay;
@@ -23,6 +24,7 @@ pub mod tool;
 pub mod wait;
 pub mod watch;
 
+pub use postgres::PostgresServer;
 pub use redis::RedisServer;
 pub use relay::Relay;
 pub use resp::{Reply, Resp};

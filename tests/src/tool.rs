@@ -39,6 +39,22 @@ pub async fn redis_cli(args: &[&str], deadline: Duration) -> Output {
     run("redis-cli", args, deadline, "apt-get install redis-tools").await
 }
 
+/// Runs psql.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn psql(args: &[&str], deadline: Duration) -> Output {
+    run("psql", args, deadline, "apt-get install postgresql-client").await
+}
+
+/// Runs pgbench.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn pgbench(args: &[&str], deadline: Duration) -> Output {
+    run("pgbench", args, deadline, "apt-get install postgresql").await
+}
+
 async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
     let child = Command::new(program)
         .args(args)

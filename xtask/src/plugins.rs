@@ -22,6 +22,10 @@ const PLUGINS: &[Plugin] = &[
         name: "redis",
     },
     Plugin {
+        package: "leaseway-plugin-postgres",
+        name: "postgres",
+    },
+    Plugin {
         package: "leaseway-example-line",
         name: "line",
     },

@@ -18,6 +18,10 @@ const SERVERS: &[(&str, &str)] = &[
     ("redis-server", "redis-server"),
     ("redis-benchmark", "redis-tools"),
     ("redis-cli", "redis-tools"),
+    // What Debian calls the server's programs is in no PATH; this comes with it.
+    ("pg_ctlcluster", "postgresql"),
+    ("psql", "postgresql-client"),
+    ("pgbench", "postgresql"),
 ];
 
 /// Runs all stages.
@@ -33,7 +37,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
-    report.stage("servers", "look for redis-server and redis-tools", install)?;
+    report.stage(
+        "servers",
+        "look for redis-server, redis-tools and postgresql",
+        install,
+    )?;
     report.command("format", &cargo(workspace, ["fmt", "--all", "--check"]))?;
     report.stage("plugins", "cargo xtask plugins", || plugins::run(None))?;
     // With all targets, dependencies have the features that the tests need too: the same ones are

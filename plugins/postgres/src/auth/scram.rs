@@ -1,0 +1,378 @@
+//! SCRAM-SHA-256 without channel binding, as server and as client (RFC 5802, RFC 7677).
+//!
+//! Sans-I/O: each step takes the other's message and gives the answer. Passwords are taken as they
+//! are: SASLprep (RFC 4013) changes nothing of ASCII, and is not done to the rest.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, Mac as _};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+/// The mechanism's name.
+pub const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// Iterations for passwords of the config, as servers use them by default.
+pub const ITERATIONS: u32 = 4096;
+
+/// The most that a server may ask for: 25 times as many as usual.
+const MAX_ITERATIONS: u32 = 100_000;
+
+type Key = [u8; 32];
+
+/// What a server keeps of a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Verifier {
+    salt: Vec<u8>,
+    iterations: u32,
+    stored_key: Key,
+    server_key: Key,
+}
+
+impl Verifier {
+    /// Of a password. Costs `iterations` times two hashes.
+    #[must_use]
+    pub fn new(password: &[u8], salt: &[u8], iterations: u32) -> Self {
+        let salted = salted(password, salt, iterations);
+        Self {
+            salt: salt.to_vec(),
+            iterations,
+            stored_key: Sha256::digest(hmac(&salted, b"Client Key")).into(),
+            server_key: hmac(&salted, b"Server Key"),
+        }
+    }
+
+    /// One that no proof fits.
+    #[must_use]
+    pub fn of_nobody(salt: &[u8], random: Key) -> Self {
+        Self {
+            salt: salt.to_vec(),
+            iterations: ITERATIONS,
+            // Whose hash this is nobody knows.
+            stored_key: random,
+            server_key: random,
+        }
+    }
+
+    /// As servers and `userlist.txt` write it:
+    /// `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("SCRAM-SHA-256$")?;
+        let (head, keys) = rest.split_once('$')?;
+        let (iterations, salt) = head.split_once(':')?;
+        let (stored, server) = keys.split_once(':')?;
+        let key = |text: &str| Key::try_from(BASE64.decode(text).ok()?).ok();
+        Some(Self {
+            salt: BASE64.decode(salt).ok()?,
+            iterations: iterations.parse().ok().filter(|count| *count > 0)?,
+            stored_key: key(stored)?,
+            server_key: key(server)?,
+        })
+    }
+
+    /// Whether it is of this password.
+    #[must_use]
+    pub fn is_of(&self, password: &[u8]) -> bool {
+        let other = Self::new(password, &self.salt, self.iterations);
+        bool::from(other.stored_key.ct_eq(&self.stored_key))
+    }
+}
+
+/// Keys stay out of logs.
+impl std::fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier").finish_non_exhaustive()
+    }
+}
+
+/// An exchange in which we are the server, behind the client's first message.
+#[derive(Debug, Clone)]
+pub struct Server {
+    verifier: Verifier,
+    /// `c=` of the last message has to be this.
+    gs2: String,
+    nonce: String,
+    /// Both first messages, as they are signed.
+    signed: String,
+}
+
+impl Server {
+    /// Answers a client's first message; `nonce` is ours, printable and without commas. Returns the
+    /// exchange and the answer.
+    ///
+    /// # Errors
+    /// What is wrong with the message.
+    pub fn begin(
+        verifier: Verifier,
+        first: &[u8],
+        nonce: &str,
+    ) -> Result<(Self, String), &'static str> {
+        const MALFORMED: &str = "malformed SCRAM message";
+        let first = std::str::from_utf8(first).map_err(|_| MALFORMED)?;
+        let (gs2, bare) = match first.split_once(',') {
+            Some(("n" | "y", rest)) => {
+                let (identity, bare) = rest.split_once(',').ok_or(MALFORMED)?;
+                if !identity.is_empty() {
+                    return Err("client uses authorization identity, but it is not supported");
+                }
+                (&first[..first.len() - bare.len()], bare)
+            }
+            Some((binding, _)) if binding.starts_with("p=") => {
+                return Err("the client selected SCRAM-SHA-256 with channel binding");
+            }
+            _ => return Err(MALFORMED),
+        };
+        let (name, rest) = bare.split_once(',').ok_or(MALFORMED)?;
+        if !name.starts_with("n=") {
+            return Err(MALFORMED);
+        }
+        let theirs = rest.split(',').next().unwrap_or_default();
+        let theirs = theirs.strip_prefix("r=").ok_or(MALFORMED)?;
+        let printable = theirs.bytes().all(|byte| byte.is_ascii_graphic());
+        if theirs.is_empty() || !printable {
+            return Err(MALFORMED);
+        }
+        let nonce = format!("{theirs}{nonce}");
+        let answer = format!(
+            "r={nonce},s={},i={}",
+            BASE64.encode(&verifier.salt),
+            verifier.iterations
+        );
+        let exchange = Self {
+            verifier,
+            gs2: BASE64.encode(gs2),
+            nonce,
+            signed: format!("{bare},{answer}"),
+        };
+        Ok((exchange, answer))
+    }
+
+    /// Answers its last message.
+    ///
+    /// # Errors
+    /// None if the proof is wrong, and otherwise what is wrong with the message.
+    pub fn finish(self, last: &[u8]) -> Result<String, Option<&'static str>> {
+        const MALFORMED: Option<&str> = Some("malformed SCRAM message");
+        let last = std::str::from_utf8(last).map_err(|_| MALFORMED)?;
+        let (unproved, proof) = last.rsplit_once(",p=").ok_or(MALFORMED)?;
+        let mut parts = unproved.split(',');
+        if parts.next().and_then(|part| part.strip_prefix("c=")) != Some(&self.gs2) {
+            return Err(Some("SCRAM channel binding check failed"));
+        }
+        if parts.next().and_then(|part| part.strip_prefix("r=")) != Some(&self.nonce) {
+            return Err(Some("SCRAM nonce does not match"));
+        }
+        let proof = BASE64
+            .decode(proof)
+            .ok()
+            .and_then(|p| Key::try_from(p).ok());
+        let mut key = proof.ok_or(MALFORMED)?;
+        let signed = format!("{},{unproved}", self.signed);
+        let signature = hmac(&self.verifier.stored_key, signed.as_bytes());
+        xor(&mut key, &signature);
+        let stored: Key = Sha256::digest(key).into();
+        if !bool::from(stored.ct_eq(&self.verifier.stored_key)) {
+            return Err(None);
+        }
+        let signature = hmac(&self.verifier.server_key, signed.as_bytes());
+        Ok(format!("v={}", BASE64.encode(signature)))
+    }
+}
+
+/// An exchange in which we are the client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    bare: String,
+    nonce: String,
+}
+
+/// What the server has to say at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected(String);
+
+impl Client {
+    /// Begins with a nonce, which is printable and without commas. Returns the first message too.
+    #[must_use]
+    pub fn begin(nonce: &str) -> (Self, String) {
+        // The server knows the user from the start-up.
+        let bare = format!("n=,r={nonce}");
+        let first = format!("n,,{bare}");
+        let nonce = nonce.to_owned();
+        (Self { bare, nonce }, first)
+    }
+
+    /// Answers the server's first message.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn prove(self, password: &[u8], first: &[u8]) -> Result<(String, Expected), &'static str> {
+        const MALFORMED: &str = "the server sent a malformed SCRAM message";
+        let first = std::str::from_utf8(first).map_err(|_| MALFORMED)?;
+        let mut parts = first.split(',');
+        let mut part = |name: &str| {
+            let part = parts.next().and_then(|part| part.strip_prefix(name));
+            part.ok_or(MALFORMED)
+        };
+        let (nonce, salt, iterations) = (part("r=")?, part("s=")?, part("i=")?);
+        if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
+            return Err("the server's SCRAM nonce does not continue ours");
+        }
+        let salt = BASE64.decode(salt).map_err(|_| MALFORMED)?;
+        let iterations = iterations.parse().map_err(|_| MALFORMED)?;
+        if !(1..=MAX_ITERATIONS).contains(&iterations) {
+            return Err("the server asks for too many SCRAM iterations");
+        }
+        let salted = salted(password, &salt, iterations);
+        let mut proof = hmac(&salted, b"Client Key");
+        let stored: Key = Sha256::digest(proof).into();
+        let unproved = format!("c={},r={nonce}", BASE64.encode("n,,"));
+        let signed = format!("{},{first},{unproved}", self.bare);
+        xor(&mut proof, &hmac(&stored, signed.as_bytes()));
+        let server = hmac(&hmac(&salted, b"Server Key"), signed.as_bytes());
+        let expected = Expected(format!("v={}", BASE64.encode(server)));
+        Ok((format!("{unproved},p={}", BASE64.encode(proof)), expected))
+    }
+}
+
+impl Expected {
+    /// Whether the server's last message proves that it knows the password as well.
+    #[must_use]
+    pub fn is(&self, last: &[u8]) -> bool {
+        bool::from(self.0.as_bytes().ct_eq(last))
+    }
+}
+
+/// A nonce of random bytes, as messages can carry it.
+#[must_use]
+pub fn nonce(random: &[u8]) -> String {
+    BASE64.encode(random)
+}
+
+fn salted(password: &[u8], salt: &[u8], iterations: u32) -> Key {
+    pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, salt, iterations)
+}
+
+fn hmac(key: &[u8], message: &[u8]) -> Key {
+    // Keys of any length will do.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        unreachable!("HMAC takes keys of any length");
+    };
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+fn xor(key: &mut Key, with: &Key) {
+    for (byte, with) in key.iter_mut().zip(with) {
+        *byte ^= with;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// RFC 7677, section 3: user "user", password "pencil".
+    const SALT: &str = "W22ZaJ0SNY7soEsUEjb6gQ==";
+
+    #[test]
+    fn the_client_does_as_the_rfc_says() {
+        let client = Client {
+            bare: "n=user,r=rOprNGfwEbeRWgbNEkqO".to_owned(),
+            nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
+        };
+        let first = format!("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s={SALT},i=4096");
+        let (last, expected) = client.prove(b"pencil", first.as_bytes()).unwrap();
+        assert_eq!(
+            last,
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+             p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        );
+        assert!(expected.is(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="));
+        assert!(!expected.is(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="));
+    }
+
+    #[test]
+    fn the_server_does_as_the_rfc_says() {
+        let salt = BASE64.decode(SALT).unwrap();
+        let verifier = Verifier::new(b"pencil", &salt, 4096);
+        let first = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
+        let (server, answer) =
+            Server::begin(verifier, first, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0").unwrap();
+        assert_eq!(
+            answer,
+            format!("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s={SALT},i=4096")
+        );
+        let last = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+            p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+        let said = server.clone().finish(last).unwrap();
+        assert_eq!(said, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        let mut wrong = last.to_vec();
+        let at = wrong.len() - 3;
+        wrong[at] ^= 1;
+        assert_eq!(server.finish(&wrong), Err(None));
+    }
+
+    #[test]
+    fn client_and_server_agree_only_on_the_same_password() {
+        for (theirs, is_right) in [(&b"secret"[..], true), (b"Secret", false), (b"", false)] {
+            let verifier = Verifier::new(b"secret", b"salt of 16 bytes", 10);
+            let (client, first) = Client::begin("abc");
+            let (server, answer) = Server::begin(verifier, first.as_bytes(), "xyz").unwrap();
+            let (last, expected) = client.prove(theirs, answer.as_bytes()).unwrap();
+            match server.finish(last.as_bytes()) {
+                Ok(said) => assert!(is_right && expected.is(said.as_bytes())),
+                Err(why) => assert!(!is_right && why.is_none()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_verifier_is_read_as_servers_write_it() {
+        let verifier = Verifier::new(b"secret", b"salt", 4096);
+        let text = format!(
+            "SCRAM-SHA-256$4096:{}${}:{}",
+            BASE64.encode(b"salt"),
+            BASE64.encode(verifier.stored_key),
+            BASE64.encode(verifier.server_key)
+        );
+        assert_eq!(Verifier::parse(&text), Some(verifier));
+        for wrong in [
+            "",
+            "md5abc",
+            "SCRAM-SHA-256$0:$:",
+            "SCRAM-SHA-256$4096:c2FsdA==$a:b",
+        ] {
+            assert_eq!(Verifier::parse(wrong), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_scram_message_is_refused() {
+        let verifier = Verifier::new(b"", b"salt", 1);
+        for first in [
+            &b""[..],
+            b"n,,",
+            b"n,,n=u",
+            b"n,,r=abc",
+            b"n,,n=u,r=",
+            b"n,a=x,n=u,r=abc",
+            b"p=tls-server-end-point,,n=u,r=abc",
+            b"x,,n=u,r=abc",
+            b"\xff",
+        ] {
+            assert!(Server::begin(verifier.clone(), first, "s").is_err());
+        }
+        let (server, _) = Server::begin(verifier, b"y,,n=u,r=abc", "s").unwrap();
+        for last in [
+            &b""[..],
+            b"c=biws,r=abcs,p=AAAA",
+            b"c=eSws,r=abc,p=AAAA",
+            b"c=eSws,r=abcs,p=AAAA",
+            b"c=eSws,r=abcs",
+        ] {
+            assert!(matches!(server.clone().finish(last), Err(Some(_))));
+        }
+    }
+}

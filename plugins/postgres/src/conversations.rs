@@ -1,0 +1,169 @@
+//! Exchanges with a connection that no session holds: logging in on a fresh one, making a used one
+//! as good as new, and finding out whether an idle one is alive.
+
+use leaseway_sdk::Connection;
+
+use crate::auth::{Secret, scram};
+use crate::identity::Identity;
+use crate::wire::{self, write};
+
+/// How large a message may be that comes in such an exchange.
+const MAX_MESSAGE: usize = 32 << 10;
+
+/// How many bytes of parameters a server may announce.
+const MAX_PARAMETERS: usize = 48 << 10;
+
+/// A message: its type and its body.
+type Message = (u8, Vec<u8>);
+
+/// Logs in. Returns the server's `ParameterStatus` messages, which greet each client.
+///
+/// # Errors
+/// The server's own error as `SQLSTATE message`, or what went wrong in words that begin with a small
+/// letter.
+pub(crate) fn log_in(c: &mut Connection<'_>, identity: &Identity) -> Result<Vec<u8>, String> {
+    c.write(&write::start(&identity.parameters))?;
+    authenticate(c, identity)?;
+    let mut parameters = Vec::new();
+    loop {
+        match next(c)? {
+            (b'S', body) => {
+                parameters.extend(write::message(b'S', &body));
+                if parameters.len() > MAX_PARAMETERS {
+                    return Err("the server announces over 48 KiB of parameters".to_owned());
+                }
+            }
+            // Whom it may cancel is asked of whoever leases it.
+            (b'K' | b'N', _) => {}
+            (b'Z', body) if body == b"I" => return Ok(parameters),
+            (kind, body) => return Err(unexpected("the login", kind, &body)),
+        }
+    }
+}
+
+/// Answers what the server wants to know of us.
+fn authenticate(c: &mut Connection<'_>, identity: &Identity) -> Result<(), String> {
+    let user = identity.user();
+    let secret = identity.secret();
+    let needs = |what: &str| {
+        format!("the server asks user {user} for {what}, which the config does not have")
+    };
+    loop {
+        let (kind, body) = next(c)?;
+        let Some((code, data)) = body.split_first_chunk::<4>().filter(|_| kind == b'R') else {
+            if kind == b'N' {
+                continue;
+            }
+            return Err(unexpected("the login", kind, &body));
+        };
+        match u32::from_be_bytes(*code) {
+            0 => return Ok(()),
+            3 => {
+                let password = identity
+                    .password
+                    .as_ref()
+                    .ok_or_else(|| needs("a password"))?;
+                c.write(&write::password(password.as_bytes()))?;
+            }
+            5 => {
+                let salt = data
+                    .try_into()
+                    .map_err(|_| "the server sent a malformed MD5 salt")?;
+                let answer = secret
+                    .as_ref()
+                    .and_then(|secret| secret.md5_answer(user, salt));
+                let answer = answer.ok_or_else(|| needs("a password or its MD5 hash"))?;
+                c.write(&write::password(answer.as_bytes()))?;
+            }
+            10 => {
+                let known = data.split(|byte| *byte == 0);
+                if !known
+                    .into_iter()
+                    .any(|name| name == scram::MECHANISM.as_bytes())
+                {
+                    return Err("the server offers no SCRAM-SHA-256".to_owned());
+                }
+                let Some(Secret::Plain(password)) = &secret else {
+                    return Err(needs("the password itself, by SCRAM"));
+                };
+                prove(c, password)?;
+            }
+            code => {
+                return Err(format!(
+                    "the server asks for an authentication of kind {code}, which is not supported"
+                ));
+            }
+        }
+    }
+}
+
+/// SCRAM-SHA-256, up to the server's proof that it knows the password too.
+fn prove(c: &mut Connection<'_>, password: &str) -> Result<(), String> {
+    let nonce = scram::nonce(&crate::random::<18>()?);
+    let (client, first) = scram::Client::begin(&nonce);
+    c.write(&write::sasl_initial(scram::MECHANISM, &first))?;
+    let challenge = sasl(c, 11)?;
+    let (last, expected) = client.prove(password.as_bytes(), &challenge)?;
+    c.write(&write::message(b'p', last.as_bytes()))?;
+    if !expected.is(&sasl(c, 12)?) {
+        return Err("the server does not prove that it knows the password".to_owned());
+    }
+    Ok(())
+}
+
+/// The data of an `AuthenticationSASLContinue` or `AuthenticationSASLFinal`.
+fn sasl(c: &mut Connection<'_>, wanted: u32) -> Result<Vec<u8>, String> {
+    match next(c)? {
+        (b'R', body) if body.starts_with(&wanted.to_be_bytes()) => Ok(body[4..].to_vec()),
+        (kind, body) => Err(unexpected("SCRAM", kind, &body)),
+    }
+}
+
+/// Makes a used connection as good as new.
+///
+/// # Errors
+/// The server says anything but that it has done so.
+pub(crate) fn reset(c: &mut Connection<'_>, query: &str) -> Result<(), String> {
+    ask(c, query, "reset-query")
+}
+
+/// Finds out whether the server answers: an empty query has no plan, no snapshot and no effect.
+///
+/// # Errors
+/// It does not, or as it should not.
+pub(crate) fn probe(c: &mut Connection<'_>) -> Result<(), String> {
+    ask(c, "", "an empty query")
+}
+
+/// Sends a query whose results do not matter, as long as they are none of an error.
+fn ask(c: &mut Connection<'_>, sql: &str, name: &str) -> Result<(), String> {
+    c.write(&write::query(sql))?;
+    loop {
+        match next(c)? {
+            (b'C' | b'I' | b'N' | b'S' | b'A' | b'T' | b'D', _) => {}
+            (b'Z', body) if body == b"I" => return Ok(()),
+            (kind, body) => return Err(unexpected(name, kind, &body)),
+        }
+    }
+}
+
+/// Reads a message. That the server refuses is an error in its own words.
+fn next(c: &mut Connection<'_>) -> Result<Message, String> {
+    let (kind, body) = c.read_frame(|data| {
+        wire::message(data, MAX_MESSAGE).map(|(kind, body)| (kind, body.to_vec()))
+    })?;
+    if kind == b'E' {
+        let (code, message) = wire::error(&body);
+        return Err(format!("{code} {message}"));
+    }
+    Ok((kind, body))
+}
+
+fn unexpected(what: &str, kind: u8, body: &[u8]) -> String {
+    let shown = &body[..body.len().min(40)];
+    format!(
+        "unexpected message in {what}: {} {}",
+        char::from(kind).escape_default(),
+        shown.escape_ascii()
+    )
+}

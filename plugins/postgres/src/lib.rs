@@ -1,0 +1,145 @@
+//! PostgreSQL over pooled connections: many clients, few backends.
+//!
+//! The plugin is the server to the client, and the client to the server: [`auth`] knows how either
+//! proves who it is, [`wire`] how messages look, [`identity`] what makes connections
+//! interchangeable. [`Session`] puts these together for one client, and the conversations log in,
+//! reset and probe connections that no client holds. What operators need to know is in
+//! `docs/plugins/postgres.md`.
+
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod config;
+mod conversations;
+pub mod identity;
+mod session;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use leaseway_sdk::{Connect, Connection, Plugin, Probe, Reset, SessionInfo, Target};
+
+use auth::Secret;
+use config::{Auth, Config};
+use identity::Identity;
+pub use session::Session;
+use session::{Account, Shared};
+
+/// The plugin, configured.
+pub struct Postgres {
+    shared: Rc<Shared>,
+    check: Target,
+}
+
+impl Plugin for Postgres {
+    type Config = Config;
+    type Session = Session;
+
+    fn configure(config: Config) -> Result<Self, String> {
+        let mut accounts = BTreeMap::new();
+        for (name, user) in &config.users {
+            let account = account(name, user)?;
+            accounts.insert(name.clone(), account);
+        }
+        let check = match &config.check_user {
+            None if config.check_database.is_some() => {
+                return Err("`check-database`: there is no `check-user` to go with it".to_owned());
+            }
+            None => Target::default(),
+            Some(user) => check(user, &config)?,
+        };
+        let shared = Rc::new(Shared::new(config, accounts));
+        Ok(Self { shared, check })
+    }
+
+    fn session(&self, _: &SessionInfo) -> Session {
+        Session::new(Rc::clone(&self.shared))
+    }
+
+    fn default_target(&self) -> Target {
+        self.check.clone()
+    }
+}
+
+/// What is known of a user.
+fn account(name: &str, user: &config::User) -> Result<Account, String> {
+    let secret = user.password.as_deref().map(Secret::parse);
+    let auth = match (user.auth, &secret) {
+        (Some(Auth::Trust), _) => Auth::Trust,
+        (_, None) => {
+            return Err(format!(
+                "`users.{name}`: needs a `password`, or `auth = \"trust\"`"
+            ));
+        }
+        (Some(Auth::Scram), Some(Secret::Md5(_))) => {
+            return Err(format!(
+                "`users.{name}`: an MD5 hash cannot be checked by `auth = \"scram-sha-256\"`"
+            ));
+        }
+        (Some(Auth::Md5), Some(Secret::Scram(_))) => {
+            return Err(format!(
+                "`users.{name}`: a SCRAM verifier cannot be checked by `auth = \"md5\"`"
+            ));
+        }
+        (Some(auth), Some(_)) => auth,
+        (None, Some(Secret::Md5(_))) => Auth::Md5,
+        (None, Some(_)) => Auth::Scram,
+    };
+    Ok(Account {
+        auth,
+        secret,
+        server_password: user
+            .server_password
+            .clone()
+            .or_else(|| user.password.clone()),
+    })
+}
+
+/// The target by which endpoints are checked.
+fn check(user: &str, config: &Config) -> Result<Target, String> {
+    let Some(known) = config.users.get(user) else {
+        return Err(format!("`check-user`: {user} is not among the `users`"));
+    };
+    let database = config.check_database.as_deref().unwrap_or(user);
+    let parameters = [("user", user), ("database", database)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let identity = Identity {
+        group: None,
+        password: known
+            .server_password
+            .clone()
+            .or_else(|| known.password.clone()),
+        parameters: parameters.into(),
+    };
+    Ok(identity.target())
+}
+
+impl Connect for Postgres {
+    fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
+        conversations::log_in(c, &Identity::of(target)?)
+    }
+}
+
+impl Reset for Postgres {
+    fn reset(&self, c: &mut Connection<'_>, _: &Target) -> Result<(), String> {
+        conversations::reset(c, &self.shared.config.reset_query)
+    }
+}
+
+impl Probe for Postgres {
+    fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+        conversations::probe(c)
+    }
+}
+
+/// So many random bytes, good enough for secrets.
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(why) => Err(format!("there are no random numbers: {why}")),
+    }
+}
+
+leaseway_sdk::export!(Postgres);

@@ -1,0 +1,150 @@
+//! Messages of the frontend/backend protocol, version 3, sans-I/O: how long they are, and what the
+//! few say that matter here.
+//!
+//! Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol", sections "Message Flow"
+//! and "Message Formats".
+
+pub mod startup;
+pub mod write;
+
+use leaseway_sdk::frame::Parsed;
+
+/// The longest message that a server takes or sends: what it can allocate at once, 1 GiB.
+const MAX_MESSAGE: u32 = 0x3fff_ffff;
+
+/// Bytes in front of a message's body.
+pub const HEAD: usize = 5;
+
+/// What stands in front of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its type.
+    pub kind: u8,
+    /// Its length in bytes, with the type and the length itself.
+    pub length: u64,
+}
+
+/// Reads the head of the message that begins here.
+#[inline]
+#[must_use]
+pub fn head(data: &[u8]) -> Parsed<Head> {
+    let Some((&[kind, a, b, c, d], _)) = data.split_first_chunk::<HEAD>() else {
+        return Parsed::Incomplete { at_least: HEAD };
+    };
+    let length = u32::from_be_bytes([a, b, c, d]);
+    if !(4..=MAX_MESSAGE).contains(&length) {
+        return Parsed::Invalid("the length of a message is out of range");
+    }
+    Parsed::Complete {
+        value: Head {
+            kind,
+            length: u64::from(length) + 1,
+        },
+        len: HEAD,
+    }
+}
+
+/// Reads a whole message of at most `max` bytes: its type and its body.
+#[must_use]
+pub fn message(data: &[u8], max: usize) -> Parsed<(u8, &[u8])> {
+    let head = match head(data) {
+        Parsed::Complete { value, .. } => value,
+        Parsed::Incomplete { at_least } => return Parsed::Incomplete { at_least },
+        Parsed::Invalid(why) => return Parsed::Invalid(why),
+    };
+    match usize::try_from(head.length) {
+        Ok(length) if length <= max => match data.get(HEAD..length) {
+            Some(body) => Parsed::Complete {
+                value: (head.kind, body),
+                len: length,
+            },
+            None => Parsed::Incomplete { at_least: length },
+        },
+        _ => Parsed::Invalid("a message is longer than its limit"),
+    }
+}
+
+/// The text up to the next zero byte, and what stands behind that.
+#[must_use]
+pub fn text(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = data.iter().position(|byte| *byte == 0)?;
+    Some((&data[..end], &data[end + 1..]))
+}
+
+/// SQLSTATE and message of an `ErrorResponse`'s body.
+#[must_use]
+pub fn error(body: &[u8]) -> (String, String) {
+    let mut code = String::new();
+    let mut message = String::new();
+    let mut rest = body;
+    while let Some((&field, tail)) = rest.split_first()
+        && field != 0
+        && let Some((value, tail)) = text(tail)
+    {
+        match field {
+            b'C' => code = String::from_utf8_lossy(value).into_owned(),
+            b'M' => message = String::from_utf8_lossy(value).into_owned(),
+            _ => {}
+        }
+        rest = tail;
+    }
+    (code, message)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_error_is_read_as_it_was_written() {
+        let bytes = write::error("FATAL", "28P01", "no such user");
+        let Parsed::Complete {
+            value: (b'E', body),
+            len,
+        } = message(&bytes, 1000)
+        else {
+            panic!("{bytes:?}");
+        };
+        assert_eq!(len, bytes.len());
+        assert_eq!(error(body), ("28P01".to_owned(), "no such user".to_owned()));
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_are_refused() {
+        for length in [0_u32, 3, MAX_MESSAGE + 1, u32::MAX] {
+            let mut bytes = vec![b'Q'];
+            bytes.extend(length.to_be_bytes());
+            assert!(matches!(head(&bytes), Parsed::Invalid(_)), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_part_of_a_message_asks_for_no_more_than_the_rest(
+            body in prop::collection::vec(any::<u8>(), 0..200),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let bytes = write::message(b'x', &body);
+            let cut = cut.index(bytes.len());
+            match message(&bytes[..cut], 1000) {
+                Parsed::Incomplete { at_least } => {
+                    prop_assert!(at_least > cut && at_least <= bytes.len());
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+            let whole = Parsed::Complete { value: (b'x', &body[..]), len: bytes.len() };
+            prop_assert_eq!(message(&bytes, 1000), whole);
+        }
+
+        #[test]
+        fn nothing_panics(data in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = head(&data);
+            let _ = message(&data, 50);
+            let _ = error(&data);
+            let _ = startup::packet(&data);
+        }
+    }
+}

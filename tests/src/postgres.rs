@@ -1,0 +1,213 @@
+//! A real PostgreSQL cluster of a test's own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::dir::TempDir;
+use crate::ports;
+use crate::process::Process;
+use crate::tool::{self, Output};
+use crate::wait::eventually;
+
+const MEND: &str = "apt-get install postgresql";
+const START: Duration = Duration::from_secs(60);
+
+/// Where Debian puts the programs of each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// As whom everything runs if the test is root, whom PostgreSQL does not serve.
+const SERVANT: &str = "postgres";
+
+/// Users and databases that each cluster has.
+const SETUP: &str = "
+    CREATE USER app PASSWORD 'secret';
+    CREATE USER other PASSWORD 'secret';
+    CREATE USER plain PASSWORD 'plain-secret';
+    SET password_encryption = md5;
+    CREATE USER old PASSWORD 'old-secret';
+    CREATE DATABASE shop OWNER app;
+";
+
+/// How each of them logs in.
+const ACCESS: &str = "
+host all postgres 127.0.0.1/32 trust
+host all app,other 127.0.0.1/32 scram-sha-256
+host all plain 127.0.0.1/32 password
+host all old 127.0.0.1/32 md5
+";
+
+/// A server on a free loopback port, with the users `postgres` (trusted), `app` and `other` (SCRAM, the
+/// password is `secret`), `plain` (`plain-secret`) and `old` (MD5, `old-secret`), and a database
+/// `shop` of `app`. Killed on drop.
+#[derive(Debug)]
+pub struct PostgresServer {
+    address: SocketAddr,
+    dir: TempDir,
+    process: Option<Process>,
+}
+
+impl PostgresServer {
+    /// Makes a cluster, starts it, and waits until it answers.
+    ///
+    /// # Panics
+    /// It is not installed, or does not start; with what it said.
+    pub async fn start() -> Self {
+        let dir = TempDir::new("postgres");
+        give(dir.path());
+        let data = dir.path().join("data");
+        let mut init = servant("initdb");
+        init.arg("--pgdata").arg(&data);
+        init.args(["--username", "postgres", "--auth", "trust", "--no-sync"]);
+        init.args(["--encoding", "UTF8", "--locale", "C.UTF-8"]);
+        run(init);
+        std::fs::write(data.join("pg_hba.conf"), ACCESS).expect("the access rules can be written");
+        let mut server = Self {
+            address: ports::free_address(),
+            dir,
+            process: None,
+        };
+        server.launch().await;
+        // One after the other: a database is not made within a transaction.
+        for command in SETUP.split_inclusive(';').map(str::trim) {
+            if !command.is_empty() {
+                server.sql("postgres", command).await;
+            }
+        }
+        server
+    }
+
+    async fn launch(&mut self) {
+        let mut command = servant("postgres");
+        command.arg("-D").arg(self.dir.path().join("data"));
+        command.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()]);
+        for setting in [
+            "unix_socket_directories=",
+            "fsync=off",
+            "max_connections=200",
+        ] {
+            command.args(["-c", setting]);
+        }
+        let log = self.dir.path().join("log");
+        self.process = Some(Process::start("postgres", command, &log, MEND));
+        let url = self.url("postgres", "postgres");
+        eventually("PostgreSQL answers", START, async || {
+            if let Some(process) = &mut self.process
+                && let Some(status) = process.ended()
+            {
+                panic!("PostgreSQL ended with {status}: {}", process.log());
+            }
+            tool::psql(&[&url, "-c", "SELECT 1"], START).await.success
+        })
+        .await;
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What psql and drivers connect to.
+    #[must_use]
+    pub fn url(&self, user: &str, database: &str) -> String {
+        url(self.address, user, "", database)
+    }
+
+    /// Stops it as an operator does who is in a hurry: clients are told.
+    pub async fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        process.signal(Signal::INT);
+        eventually("PostgreSQL stops", START, async || {
+            process.ended().is_some()
+        })
+        .await;
+    }
+
+    /// Stops it and starts it again, with what it has.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.launch().await;
+    }
+
+    /// Runs commands as the superuser, directly; what they print, without decoration.
+    ///
+    /// # Panics
+    /// They fail.
+    pub async fn sql(&self, database: &str, commands: &str) -> String {
+        let url = self.url("postgres", database);
+        let output = tool::psql(&[&url, "-AtXq", "-c", commands], START).await;
+        let Output {
+            success,
+            stdout,
+            stderr,
+        } = output;
+        assert!(success, "{commands}: {stderr}");
+        stdout.trim_end().to_owned()
+    }
+
+    /// How many backends serve this user's clients.
+    pub async fn backends(&self, user: &str) -> usize {
+        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'");
+        let count = self.sql("postgres", &count).await;
+        count.parse().expect("a number")
+    }
+}
+
+/// A connection string, for a server or a relay.
+#[must_use]
+pub fn url(address: SocketAddr, user: &str, password: &str, database: &str) -> String {
+    let colon = if password.is_empty() { "" } else { ":" };
+    format!("postgresql://{user}{colon}{password}@{address}/{database}")
+}
+
+/// A program of the newest version there is, run as somebody whom PostgreSQL serves.
+fn servant(program: &str) -> Command {
+    let program = newest().join("bin").join(program);
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    // Which becomes the program, so that its process is the one that is signalled.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", SERVANT, "--regid", SERVANT, "--clear-groups"])
+        .arg(program)
+        .current_dir("/");
+    command
+}
+
+fn newest() -> PathBuf {
+    let versions = std::fs::read_dir(VERSIONS).map(|versions| {
+        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
+        let versions = versions.filter_map(|entry| Some(entry.ok()?.path()));
+        versions.max_by_key(number)
+    });
+    match versions {
+        Ok(Some(newest)) => newest,
+        _ => panic!("there is no PostgreSQL in {VERSIONS}; mend it with `{MEND}`"),
+    }
+}
+
+/// Lets the servant write to a folder.
+fn give(folder: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut command = Command::new("chown");
+    command.arg(SERVANT).arg(folder);
+    run(command);
+}
+
+fn run(mut command: Command) {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|why| panic!("cannot run {command:?}: {why}; mend it with `{MEND}`"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
