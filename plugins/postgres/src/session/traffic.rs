@@ -10,6 +10,9 @@ use super::Session;
 use crate::config::Pooling;
 use crate::wire::{self, write};
 
+/// The longest `SET LOCAL` that is looked at.
+const MAX_SET: usize = 1024;
+
 /// The longest `CommandComplete` that is read: a tag is some 20 bytes long.
 const MAX_TAG: usize = 256;
 
@@ -33,6 +36,8 @@ pub(super) struct Traffic {
     status: u8,
     /// What the client has left on the connection.
     pin: Option<&'static str>,
+    /// All that is under way is one `SET LOCAL`, which ends with its transaction.
+    is_local: bool,
 }
 
 impl Default for Traffic {
@@ -42,6 +47,7 @@ impl Default for Traffic {
             unsynced: false,
             status: b'I',
             pin: None,
+            is_local: false,
         }
     }
 }
@@ -59,6 +65,9 @@ impl Traffic {
 
     /// Takes note of a client's message that goes to the server. None if more of it has to be seen.
     fn sends(&mut self, kind: u8, rest: &[u8]) -> Option<()> {
+        if matches!(kind, b'Q' | b'P' | b'F') {
+            self.is_local = self.owed.is_empty() && !self.unsynced && is_set_local(rest);
+        }
         match kind {
             b'Q' | b'F' => self.owed.push_back(Earns::Query),
             b'S' => {
@@ -82,6 +91,7 @@ impl Traffic {
     fn completed(&mut self, tag: &[u8]) {
         match tag {
             b"LISTEN" => self.pin = Some("LISTEN"),
+            b"SET" if self.is_local => {}
             b"SET" => self.pin = self.pin.or(Some("SET")),
             b"PREPARE" => self.pin = self.pin.or(Some("PREPARE")),
             b"DECLARE CURSOR" => self.pin = self.pin.or(Some("DECLARE CURSOR")),
@@ -97,6 +107,31 @@ impl Traffic {
             self.unsynced = true;
         }
     }
+}
+
+/// Whether a `Query` or a `Parse` that is all there is one `SET LOCAL` and nothing else. Its tag does not
+/// tell it from other `SET`s.
+fn is_set_local(message: &[u8]) -> bool {
+    const WORDS: &[u8] = b"SET LOCAL ";
+    let Parsed::Complete {
+        value: (kind, body),
+        ..
+    } = wire::message(message, MAX_SET)
+    else {
+        return false;
+    };
+    let body = match (kind, wire::text(body)) {
+        (b'P', Some((_, sql))) => sql,
+        _ => body,
+    };
+    let Some((sql, _)) = wire::text(body) else {
+        return false;
+    };
+    let sql = sql.trim_ascii();
+    let sql = sql.strip_suffix(b";").unwrap_or(sql);
+    sql.get(..WORDS.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(WORDS))
+        && !sql.contains(&b';')
 }
 
 /// Messages of a client at the front of its bytes.

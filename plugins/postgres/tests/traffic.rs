@@ -1,0 +1,206 @@
+//! When a connection goes back, and when it stays.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::*;
+use leaseway_plugin_postgres::wire::write;
+use leaseway_sdk::Disposition;
+use leaseway_sdk::testing::SessionEnd;
+
+#[test]
+fn a_transaction_has_a_connection_and_no_longer() {
+    let mut session = greeted("transaction");
+    exchange(
+        &mut session,
+        &[query("BEGIN")],
+        &[complete("BEGIN"), ready(b'T')],
+    );
+    assert!(session.is_leased());
+    let failed = write::error("ERROR", "22012", "division by zero");
+    exchange(&mut session, &[query("SELECT 1/0")], &[failed, ready(b'E')]);
+    assert!(session.is_leased());
+    exchange(
+        &mut session,
+        &[query("ROLLBACK")],
+        &[complete("ROLLBACK"), ready(b'I')],
+    );
+    assert!(!session.is_leased());
+    assert_eq!(returned(&mut session), Disposition::Keep);
+    exchange(
+        &mut session,
+        &[query("SELECT 1")],
+        &[complete("SELECT 1"), ready(b'I')],
+    );
+    assert!(!session.is_leased());
+}
+
+#[test]
+fn messages_are_followed_however_they_come() {
+    for pieces in [1, 2, 7] {
+        let mut session = greeted("transaction").in_pieces_of(pieces);
+        let messages = [
+            parse("", "SELECT $1"),
+            write::message(b'B', &[0; 40]),
+            sync(),
+        ];
+        let row = write::message(b'D', &[b'x'; 300]);
+        let answers = [
+            write::message(b'1', b""),
+            row,
+            complete("SELECT 1"),
+            ready(b'I'),
+        ];
+        exchange(&mut session, &messages, &answers);
+        assert!(!session.is_leased(), "in pieces of {pieces}");
+    }
+}
+
+#[test]
+fn a_pipeline_has_the_connection_until_its_last_sync_is_answered() {
+    let mut session = greeted("transaction");
+    let two = [query("SELECT 1"), query("SELECT 2")];
+    exchange(&mut session, &two, &[complete("SELECT 1"), ready(b'I')]);
+    assert!(session.is_leased());
+    exchange(&mut session, &[], &[complete("SELECT 1"), ready(b'I')]);
+    assert!(!session.is_leased());
+    // What has no Sync behind it is not done, whatever was answered.
+    let open = [query("SELECT 1"), parse("", "SELECT 2")];
+    exchange(&mut session, &open, &[complete("SELECT 1"), ready(b'I')]);
+    assert!(session.is_leased());
+    exchange(
+        &mut session,
+        &[sync()],
+        &[write::message(b'1', b""), ready(b'I')],
+    );
+    assert!(!session.is_leased());
+}
+
+/// While the server takes data it passes over `Sync`.
+#[test]
+fn a_sync_in_front_of_copied_data_has_no_answer() {
+    let mut session = greeted("transaction");
+    let copy = [parse("", "COPY t FROM STDIN"), sync()];
+    let copy_in = write::message(b'G', b"\0\0\0");
+    exchange(
+        &mut session,
+        &copy,
+        &[write::message(b'1', b""), copy_in.clone()],
+    );
+    let data = [
+        write::message(b'd', b"1\n"),
+        write::message(b'c', b""),
+        sync(),
+    ];
+    exchange(&mut session, &data, &[complete("COPY 1"), ready(b'I')]);
+    assert!(!session.is_leased());
+    exchange(&mut session, &[query("COPY t FROM STDIN")], &[copy_in]);
+    let data = [write::message(b'd', b"1\n"), write::message(b'c', b"")];
+    exchange(&mut session, &data, &[complete("COPY 1"), ready(b'I')]);
+    assert!(!session.is_leased());
+}
+
+#[test]
+fn what_a_client_leaves_behind_keeps_its_connection() {
+    for (sql, tag) in [
+        ("LISTEN news", "LISTEN"),
+        ("SET search_path = mine", "SET"),
+        ("PREPARE s AS SELECT 1", "PREPARE"),
+        ("SET LOCAL x.y = '1'; SET x.y = '2'", "SET"),
+    ] {
+        let mut session = greeted("transaction");
+        exchange(&mut session, &[query(sql)], &[complete(tag), ready(b'I')]);
+        assert!(session.is_leased(), "{sql}");
+        exchange(
+            &mut session,
+            &[query("SELECT 1")],
+            &[complete("SELECT 1"), ready(b'I')],
+        );
+        assert!(session.is_leased(), "{sql}");
+        session.client(&write::message(b'X', b""));
+        assert_eq!(returned(&mut session), Disposition::Reset, "{sql}");
+        let mut session = greeted("transaction");
+        exchange(&mut session, &[query(sql)], &[complete(tag), ready(b'I')]);
+        let discard = [complete("DISCARD ALL"), ready(b'I')];
+        exchange(&mut session, &[query("DISCARD ALL")], &discard);
+        assert!(!session.is_leased(), "{sql}");
+    }
+    let mut session = greeted("transaction");
+    let named = [parse("s", "SELECT 1"), sync()];
+    exchange(
+        &mut session,
+        &named,
+        &[write::message(b'1', b""), ready(b'I')],
+    );
+    assert!(session.is_leased());
+}
+
+#[test]
+fn a_setting_of_a_transaction_ends_with_it() {
+    for set in [
+        vec![query("set local x.y = '1';")],
+        vec![parse("", "SET LOCAL x.y = '1'"), sync()],
+    ] {
+        let mut session = greeted("transaction");
+        exchange(
+            &mut session,
+            &[query("BEGIN")],
+            &[complete("BEGIN"), ready(b'T')],
+        );
+        exchange(&mut session, &set, &[complete("SET"), ready(b'T')]);
+        exchange(
+            &mut session,
+            &[query("COMMIT")],
+            &[complete("COMMIT"), ready(b'I')],
+        );
+        assert!(!session.is_leased());
+    }
+}
+
+#[test]
+fn a_session_keeps_its_connection_and_leaves_it_to_be_reset() {
+    let mut session = greeted("session");
+    assert!(session.is_leased());
+    exchange(
+        &mut session,
+        &[query("SELECT 1")],
+        &[complete("SELECT 1"), ready(b'I')],
+    );
+    assert!(session.is_leased());
+    session.client(&write::message(b'X', b""));
+    assert_eq!(session.take_upstream(), b"");
+    assert_eq!(returned(&mut session), Disposition::Reset);
+}
+
+#[test]
+fn who_leaves_in_a_transaction_takes_the_connection_along() {
+    for goodbye in [true, false] {
+        let mut session = greeted("transaction");
+        exchange(
+            &mut session,
+            &[query("BEGIN")],
+            &[complete("BEGIN"), ready(b'T')],
+        );
+        match goodbye {
+            true => session.client(&write::message(b'X', b"")),
+            false => session.client_eof(),
+        }
+        assert_eq!(returned(&mut session), Disposition::Close);
+    }
+}
+
+#[test]
+fn what_is_no_message_ends_the_session() {
+    for bytes in [
+        &b"R\0\0\0\x04"[..],
+        b"Q\0\0\0\x03",
+        b"\0\0\0\0\x04",
+        b"Q\xff\xff\xff\xff",
+    ] {
+        let mut session = greeted("transaction");
+        session.client(bytes);
+        let said = session.take_client();
+        assert!(said.starts_with(b"E"), "{}", said.escape_ascii());
+        assert!(matches!(session.end(), Some(SessionEnd::Plugin(_))));
+    }
+}
