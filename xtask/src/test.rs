@@ -57,13 +57,15 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         .env("LEASEWAY_BIN", workspace.program("debug", "leaseway"))
         .env("LEASEWAY_PLUGINS", workspace.plugins());
     report.command("tests", &test)?;
-    // A workspace of its own, which none of the other stages knows.
-    let fuzz = workspace.root().join("plugins/redis/fuzz/Cargo.toml");
-    let build = cargo(workspace, ["build", "--locked", "--manifest-path"])
-        .arg(fuzz)
-        .arg("--target-dir")
-        .arg(workspace.target().join("fuzz"));
-    report.command("fuzz", &build)?;
+    // Workspaces of their own, which none of the other stages knows.
+    for plugin in ["postgres", "redis"] {
+        let fuzz = format!("plugins/{plugin}/fuzz/Cargo.toml");
+        let build = cargo(workspace, ["build", "--locked", "--manifest-path"])
+            .arg(workspace.root().join(fuzz))
+            .arg("--target-dir")
+            .arg(workspace.target().join("fuzz"));
+        report.command("fuzz", &build)?;
+    }
     let doc = ["doc", "--locked", "--no-deps", "--workspace"];
     report.command(
         "docs",

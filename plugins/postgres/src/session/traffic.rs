@@ -66,7 +66,8 @@ impl Traffic {
     /// Takes note of a client's message that goes to the server. None if more of it has to be seen.
     fn sends(&mut self, kind: u8, rest: &[u8]) -> Option<()> {
         if matches!(kind, b'Q' | b'P' | b'F') {
-            self.is_local = self.owed.is_empty() && !self.unsynced && is_set_local(rest);
+            let is_first = self.owed.is_empty() && !self.unsynced;
+            self.is_local = is_first && is_set_local(rest)?;
         }
         match kind {
             b'Q' | b'F' => self.owed.push_back(Earns::Query),
@@ -109,29 +110,39 @@ impl Traffic {
     }
 }
 
-/// Whether a `Query` or a `Parse` that is all there is one `SET LOCAL` and nothing else. Its tag does not
-/// tell it from other `SET`s.
-fn is_set_local(message: &[u8]) -> bool {
+/// Whether a `Query` or a `Parse` is one `SET LOCAL` and nothing else, which its tag does not tell. None
+/// if more of it has to be seen.
+fn is_set_local(message: &[u8]) -> Option<bool> {
     const WORDS: &[u8] = b"SET LOCAL ";
-    let Parsed::Complete {
-        value: (kind, body),
-        ..
-    } = wire::message(message, MAX_SET)
-    else {
-        return false;
+    let (kind, body, is_whole) = match (wire::message(message, MAX_SET), message) {
+        (
+            Parsed::Complete {
+                value: (kind, body),
+                ..
+            },
+            _,
+        ) => (kind, body, true),
+        (Parsed::Incomplete { .. }, [kind, _, _, _, _, body @ ..]) => (*kind, body, false),
+        _ => return Some(false),
     };
-    let body = match (kind, wire::text(body)) {
+    let sql = match (kind, wire::text(body)) {
         (b'P', Some((_, sql))) => sql,
+        (b'P', None) => return if is_whole { Some(false) } else { None },
         _ => body,
     };
-    let Some((sql, _)) = wire::text(body) else {
-        return false;
-    };
-    let sql = sql.trim_ascii();
-    let sql = sql.strip_suffix(b";").unwrap_or(sql);
-    sql.get(..WORDS.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(WORDS))
-        && !sql.contains(&b';')
+    let sql = sql.trim_ascii_start();
+    let begun = sql.len().min(WORDS.len());
+    if !sql[..begun].eq_ignore_ascii_case(&WORDS[..begun]) {
+        return Some(false);
+    }
+    if !is_whole {
+        return None;
+    }
+    let sql = wire::text(sql).map(|(sql, _)| sql.trim_ascii_end());
+    Some(sql.is_some_and(|sql| {
+        let sql = sql.strip_suffix(b";").unwrap_or(sql);
+        sql.len() > WORDS.len() && !sql.contains(&b';')
+    }))
 }
 
 /// Messages of a client at the front of its bytes.
