@@ -59,10 +59,9 @@ fn authenticate(c: &mut Connection<'_>, identity: &Identity) -> Result<(), Strin
         match u32::from_be_bytes(*code) {
             0 => return Ok(()),
             3 => {
-                let password = identity
-                    .password
-                    .as_ref()
-                    .ok_or_else(|| needs("a password"))?;
+                let Some(Secret::Plain(password)) = &secret else {
+                    return Err(needs("the password itself"));
+                };
                 c.write(&write::password(password.as_bytes()))?;
             }
             5 => {
@@ -124,7 +123,7 @@ fn sasl(c: &mut Connection<'_>, wanted: u32) -> Result<Vec<u8>, String> {
 /// # Errors
 /// The server says anything but that it has done so.
 pub(crate) fn reset(c: &mut Connection<'_>, query: &str) -> Result<(), String> {
-    ask(c, query, "reset-query")
+    ask(c, query, b'C', "reset-query")
 }
 
 /// Finds out whether the server answers: an empty query has no plan, no snapshot and no effect.
@@ -132,16 +131,18 @@ pub(crate) fn reset(c: &mut Connection<'_>, query: &str) -> Result<(), String> {
 /// # Errors
 /// It does not, or as it should not.
 pub(crate) fn probe(c: &mut Connection<'_>) -> Result<(), String> {
-    ask(c, "", "an empty query")
+    ask(c, "", b'I', "an empty query")
 }
 
-/// Sends a query whose results do not matter, as long as they are none of an error.
-fn ask(c: &mut Connection<'_>, sql: &str, name: &str) -> Result<(), String> {
+/// Sends a query that is answered by messages of this type alone, of which there is at least one.
+fn ask(c: &mut Connection<'_>, sql: &str, answer: u8, name: &str) -> Result<(), String> {
     c.write(&write::query(sql))?;
+    let mut is_answered = false;
     loop {
         match next(c)? {
-            (b'C' | b'I' | b'N' | b'S' | b'A' | b'T' | b'D', _) => {}
-            (b'Z', body) if body == b"I" => return Ok(()),
+            (kind, _) if kind == answer => is_answered = true,
+            (b'N' | b'S' | b'A', _) => {}
+            (b'Z', body) if body == b"I" && is_answered => return Ok(()),
             (kind, body) => return Err(unexpected(name, kind, &body)),
         }
     }

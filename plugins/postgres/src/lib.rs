@@ -49,7 +49,7 @@ impl Plugin for Postgres {
             None => Target::default(),
             Some(user) => check(user, &config)?,
         };
-        let shared = Rc::new(Shared::new(config, accounts));
+        let shared = Rc::new(Shared::new(config, accounts, random()?));
         Ok(Self { shared, check })
     }
 
@@ -67,6 +67,16 @@ fn account(name: &str, user: &config::User) -> Result<Account, String> {
     let secret = user.password.as_deref().map(Secret::parse);
     let auth = match (user.auth, &secret) {
         (Some(Auth::Trust), _) => Auth::Trust,
+        (_, Some(Secret::Plain(password))) if password.is_empty() => {
+            return Err(format!(
+                "`users.{name}.password`: is empty, which servers refuse"
+            ));
+        }
+        (Some(Auth::Password), Some(Secret::Scram(_))) => {
+            return Err(format!(
+                "`users.{name}`: a SCRAM verifier cannot be checked by `auth = \"password\"`"
+            ));
+        }
         (_, None) => {
             return Err(format!(
                 "`users.{name}`: needs a `password`, or `auth = \"trust\"`"

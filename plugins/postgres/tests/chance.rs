@@ -25,11 +25,7 @@ fn exchange_of_chance() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         Just((query("COMMIT"), answers(Vec::new(), "COMMIT", b'I'))),
         Just((query("SET LOCAL a.b = 1"), answers(Vec::new(), "SET", b'T'))),
         rows().prop_map(move |rows| {
-            let messages = [
-                parse("", "SELECT $1"),
-                write::message(b'E', &[0; 5]),
-                sync(),
-            ];
+            let messages = [parse("", "SELECT $1"), bind(""), execute(""), sync()];
             (messages.concat(), answers(rows, "SELECT 2", b'T'))
         }),
         rows().prop_map(move |rows| {

@@ -89,12 +89,15 @@ fn scram_is_the_ordinary_way_and_tells_nothing_of_who_exists() {
 
 #[test]
 fn what_is_no_login_is_refused_before_anything_is_leased() {
+    let names: Vec<String> = (0..65).map(|n| format!("p{n}")).collect();
+    let many: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "")).collect();
     let old = [&b"\0\0\0\x08"[..], b"\0\x02\0\0"].concat();
     for (bytes, sqlstate) in [
         (b"\0\0\0\x07".to_vec(), "08P01"),
         (b"\x7f\0\0\0".to_vec(), "08P01"),
         (b"GET / HTTP/1.1\r\n".to_vec(), "08P01"),
-        (old, "08P01"),
+        (old, "0A000"),
+        (start(&many), "08P01"),
         (start(&[("database", "shop")]), "28000"),
         (start(&[("user", "app"), ("replication", "true")]), "0A000"),
     ] {
@@ -104,8 +107,12 @@ fn what_is_no_login_is_refused_before_anything_is_leased() {
         assert_eq!(refused(&said), sqlstate, "{}", bytes.escape_ascii());
         assert!(session.leases().is_empty());
     }
-    // A query of somebody who has not proved anything.
+    let encrypt = b"\0\0\0\x08\x04\xd2\x16\x2f".repeat(3);
     let mut session = session("transaction");
+    session.client(&encrypt);
+    assert_eq!(refused(&session.take_client()[2..]), "08P01");
+    // A query of somebody who has not proved anything.
+    let mut session = common::session("transaction");
     session.client(&start(&[("user", "safe")]));
     assert!(session.take_client().starts_with(b"R"));
     session.client(&query("SELECT 1"));
@@ -120,7 +127,8 @@ fn newer_protocols_are_negotiated_down() {
     bytes[7] = 2;
     session.client(&bytes);
     let said = session.take_client();
-    assert!(said.starts_with(&write::negotiate(&["_pq_.option"])));
+    let negotiated = b"v\0\0\0\x18\0\x03\0\0\0\0\0\x01_pq_.option\0";
+    assert!(said.starts_with(negotiated), "{}", said.escape_ascii());
     assert!(said.ends_with(&ready(b'I')));
 }
 
@@ -154,6 +162,14 @@ fn configs_that_cannot_work_say_why() {
         (
             r#"{"users": {"a": {"password": "md50123456789abcdef0123456789abcdef", "auth": "scram-sha-256"}}}"#,
             "an MD5 hash cannot be checked",
+        ),
+        (
+            r#"{"users": {"a": {"password": "SCRAM-SHA-256$4096:c2FsdA==$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "auth": "password"}}}"#,
+            "a SCRAM verifier cannot be checked",
+        ),
+        (
+            r#"{"users": {"a": {"password": ""}}}"#,
+            "`users.a.password`: is empty",
         ),
         (r#"{"check-user": "a"}"#, "a is not among the `users`"),
         (r#"{"check-database": "a"}"#, "there is no `check-user`"),

@@ -39,11 +39,7 @@ fn a_transaction_has_a_connection_and_no_longer() {
 fn messages_are_followed_however_they_come() {
     for pieces in [1, 2, 7] {
         let mut session = greeted("transaction").in_pieces_of(pieces);
-        let messages = [
-            parse("", "SELECT $1"),
-            write::message(b'B', &[0; 40]),
-            sync(),
-        ];
+        let messages = [parse("", "SELECT $1"), bind(""), sync()];
         let row = write::message(b'D', &[b'x'; 300]);
         let answers = [
             write::message(b'1', b""),
@@ -65,7 +61,7 @@ fn a_pipeline_has_the_connection_until_its_last_sync_is_answered() {
     exchange(&mut session, &[], &[complete("SELECT 1"), ready(b'I')]);
     assert!(!session.is_leased());
     // What has no Sync behind it is not done, whatever was answered.
-    let open = [query("SELECT 1"), parse("", "SELECT 2")];
+    let open = [query("SELECT 1"), parse("", "SELECT 2"), bind("")];
     exchange(&mut session, &open, &[complete("SELECT 1"), ready(b'I')]);
     assert!(session.is_leased());
     exchange(
@@ -80,7 +76,12 @@ fn a_pipeline_has_the_connection_until_its_last_sync_is_answered() {
 #[test]
 fn a_sync_in_front_of_copied_data_has_no_answer() {
     let mut session = greeted("transaction");
-    let copy = [parse("", "COPY t FROM STDIN"), sync()];
+    let copy = [
+        parse("", "COPY t FROM STDIN"),
+        bind(""),
+        execute(""),
+        sync(),
+    ];
     let copy_in = write::message(b'G', b"\0\0\0");
     exchange(
         &mut session,
@@ -137,24 +138,125 @@ fn what_a_client_leaves_behind_keeps_its_connection() {
 
 #[test]
 fn a_setting_of_a_transaction_ends_with_it() {
-    for set in [
-        vec![query("set local x.y = '1';")],
-        vec![parse("", "SET LOCAL x.y = '1'"), sync()],
-    ] {
+    let set_local = vec![query("set local x.y = '1';")];
+    // By the extended protocol a portal of before may do the setting.
+    let portal = vec![
+        parse("", "SET LOCAL x.y = '1'"),
+        bind(""),
+        execute("p"),
+        sync(),
+    ];
+    for (set, is_local) in [(set_local, true), (portal, false)] {
         let mut session = greeted("transaction");
-        exchange(
-            &mut session,
-            &[query("BEGIN")],
-            &[complete("BEGIN"), ready(b'T')],
-        );
+        let begun = [complete("BEGIN"), ready(b'T')];
+        exchange(&mut session, &[query("BEGIN")], &begun);
         exchange(&mut session, &set, &[complete("SET"), ready(b'T')]);
-        exchange(
-            &mut session,
-            &[query("COMMIT")],
-            &[complete("COMMIT"), ready(b'I')],
-        );
-        assert!(!session.is_leased());
+        let ended = [complete("COMMIT"), ready(b'I')];
+        exchange(&mut session, &[query("COMMIT")], &ended);
+        assert_eq!(session.is_leased(), !is_local);
     }
+}
+
+/// `Sync` behind the data is answered; the one in front of them is not.
+#[test]
+fn answers_are_counted_through_a_copy() {
+    let copy_in = write::message(b'G', b"\0\0\0");
+    let data = || [write::message(b'd', b"1\n"), write::message(b'c', b"")].concat();
+    let copy = || {
+        [
+            parse("", "COPY t FROM STDIN"),
+            bind(""),
+            execute(""),
+            sync(),
+        ]
+        .concat()
+    };
+    let ask = || [parse("", "SELECT 1"), bind(""), execute(""), sync()].concat();
+    let mut session = greeted("transaction");
+    let all = [copy(), data(), sync(), ask()];
+    let copied = [copy_in.clone(), complete("COPY 1"), ready(b'I')];
+    exchange(&mut session, &all, &copied);
+    exchange(&mut session, &[ask()], &[complete("SELECT 1"), ready(b'I')]);
+    assert!(session.is_leased(), "an answer is still to come");
+    exchange(&mut session, &[], &[complete("SELECT 1"), ready(b'I')]);
+    assert!(!session.is_leased());
+    // It failed, and nobody knows whether the first `Sync` was passed over.
+    exchange(&mut session, &[copy()], &[copy_in]);
+    let failed = write::error("ERROR", "55000", "no");
+    exchange(&mut session, &[data(), sync()], &[failed, ready(b'I')]);
+    exchange(&mut session, &[], &[ready(b'I')]);
+    assert!(session.is_leased(), "in doubt it is for nobody else");
+    session.client(&write::message(b'X', b""));
+    assert_eq!(returned(&mut session), Disposition::Close);
+}
+
+#[test]
+fn what_is_sent_behind_a_discard_is_left_behind() {
+    let mut session = greeted("transaction");
+    let all = [query("DISCARD ALL"), parse("s", "SELECT 1"), sync()];
+    let answers = [complete("DISCARD ALL"), ready(b'I')];
+    exchange(&mut session, &all, &answers);
+    exchange(&mut session, &[], &[write::message(b'1', b""), ready(b'I')]);
+    assert!(session.is_leased());
+}
+
+#[test]
+fn the_statement_without_a_name_is_nobody_elses() {
+    for asks in [bind(""), write::message(b'D', b"S\0")] {
+        let mut session = greeted("transaction");
+        session.client(&[asks, sync()].concat());
+        assert_eq!(session.take_upstream(), b"");
+        let said = session.take_client();
+        assert!(
+            said.windows(6).any(|word| word == b"C26000"),
+            "{}",
+            said.escape_ascii()
+        );
+        assert!(session.end().is_some());
+    }
+    // Parsed and described first, and bound later.
+    let mut session = greeted("transaction");
+    let describe = write::message(b'D', b"S\0");
+    let parsed = [write::message(b'1', b""), ready(b'I')];
+    exchange(
+        &mut session,
+        &[parse("", "SELECT $1"), describe, sync()],
+        &parsed,
+    );
+    assert!(session.is_leased());
+    let bound = [complete("SELECT 1"), ready(b'I')];
+    exchange(&mut session, &[bind(""), execute(""), sync()], &bound);
+    assert!(!session.is_leased());
+}
+
+#[test]
+fn what_comes_too_late_for_a_copy_leases_nothing() {
+    let mut session = greeted("transaction");
+    let leases = session.leases().len();
+    session.client(&[write::message(b'd', b"1\n"), write::message(b'c', b"")].concat());
+    session.client(&write::message(b'H', b""));
+    assert_eq!(session.leases().len(), leases);
+    exchange(
+        &mut session,
+        &[query("SELECT 1")],
+        &[complete("SELECT 1"), ready(b'I')],
+    );
+}
+
+#[test]
+fn a_flood_of_requests_without_answers_ends() {
+    let mut session = greeted("transaction");
+    session.client(&query("COPY t FROM STDIN"));
+    let floods = sync().repeat(4096);
+    while session.end().is_none() {
+        session.client(&floods);
+    }
+    let said = session.take_client();
+    assert!(
+        said.windows(6).any(|word| word == b"C08P01"),
+        "{}",
+        said.escape_ascii()
+    );
 }
 
 #[test]

@@ -70,13 +70,6 @@ impl Verifier {
             server_key: key(server)?,
         })
     }
-
-    /// Whether it is of this password.
-    #[must_use]
-    pub fn is_of(&self, password: &[u8]) -> bool {
-        let other = Self::new(password, &self.salt, self.iterations);
-        bool::from(other.stored_key.ct_eq(&self.stored_key))
-    }
 }
 
 /// Keys stay out of logs.

@@ -76,7 +76,14 @@ impl Session {
         };
         let steps = Steps::new().discard(length);
         match packet {
-            Packet::Encrypt => Ok(Choice::answer(steps.send(Side::Client, *b"N"))),
+            // Once by TLS, and once by GSSAPI.
+            Packet::Encrypt if self.encrypts >= 2 => {
+                Err(Refusal::violation("asked for encryption again and again"))
+            }
+            Packet::Encrypt => {
+                self.encrypts += 1;
+                Ok(Choice::answer(steps.send(Side::Client, *b"N")))
+            }
             // Has no answer, whatever comes of it.
             Packet::Cancel { .. } => Ok(Choice::answer(
                 steps.close("cancel requests are not relayed"),
@@ -293,16 +300,16 @@ impl Session {
                 if let Some(known) = self.shared.verifiers.borrow().get(user) {
                     return Ok(known.clone());
                 }
-                let verifier =
-                    Verifier::new(password.as_bytes(), &crate::random::<16>()?, ITERATIONS);
+                let salt = self.shared.salt_of(user);
+                let verifier = Verifier::new(password.as_bytes(), &salt, ITERATIONS);
                 let mut verifiers = self.shared.verifiers.borrow_mut();
                 verifiers.insert(user.to_owned(), verifier.clone());
                 Ok(verifier)
             }
-            Some(Secret::Md5(_)) | None => Ok(Verifier::of_nobody(
-                &crate::random::<16>()?,
-                crate::random()?,
-            )),
+            Some(Secret::Md5(_)) | None => {
+                let salt = self.shared.salt_of(user);
+                Ok(Verifier::of_nobody(&salt, crate::random()?))
+            }
         }
     }
 }

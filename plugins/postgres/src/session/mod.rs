@@ -20,6 +20,8 @@ use crate::auth::Secret;
 use crate::auth::scram::Verifier;
 use crate::config::{Auth, Config, Pooling};
 use crate::identity::Identity;
+use sha2::{Digest as _, Sha256};
+
 use login::Stage;
 use traffic::Traffic;
 
@@ -30,15 +32,30 @@ pub(crate) struct Shared {
     /// Of passwords that are known as such, once they have been needed: they cost thousands of
     /// hashes.
     verifiers: RefCell<BTreeMap<String, Verifier>>,
+    /// Makes salts of names.
+    salter: [u8; 32],
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, accounts: BTreeMap<String, Account>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        accounts: BTreeMap<String, Account>,
+        salter: [u8; 32],
+    ) -> Self {
         Self {
             config,
             accounts,
             verifiers: RefCell::default(),
+            salter,
         }
+    }
+
+    /// The salt of a user, who need not exist: nobody can tell from it who does.
+    fn salt_of(&self, user: &str) -> [u8; 16] {
+        let hash = Sha256::new().chain_update(self.salter).chain_update(user);
+        let mut salt = [0; 16];
+        salt.copy_from_slice(&hash.finalize()[..16]);
+        salt
     }
 }
 
@@ -55,6 +72,8 @@ pub(crate) struct Account {
 pub struct Session {
     shared: Rc<Shared>,
     stage: Stage,
+    /// How often it has asked for encryption.
+    encrypts: u8,
     /// Who it is, once it has said so.
     identity: Option<Identity>,
     /// The host has been told what the session leases.
@@ -67,6 +86,7 @@ impl Session {
         Self {
             shared,
             stage: Stage::Start,
+            encrypts: 0,
             identity: None,
             named: false,
             traffic: Traffic::default(),

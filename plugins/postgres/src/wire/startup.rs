@@ -9,6 +9,9 @@ use super::text;
 /// The longest start-up packet that a server takes (`MAX_STARTUP_PACKET_LENGTH`).
 const MAX_PACKET: usize = 10_000;
 
+/// The most parameters: clients set some ten.
+const MAX_PARAMETERS: usize = 64;
+
 /// Codes in the place of a protocol version.
 const CANCEL: u32 = 80_877_102;
 const SSL: u32 = 80_877_103;
@@ -70,6 +73,12 @@ pub fn packet(data: &[u8]) -> Parsed<Packet> {
             },
             _ => return Parsed::Invalid("invalid length of cancel request"),
         },
+        // What an older one looks like does not matter.
+        (version, _) if version >> 16 != 3 => Packet::Start(Start {
+            major: (version >> 16) as u16,
+            minor: version as u16,
+            parameters: BTreeMap::new(),
+        }),
         (version, body) => match parameters(body) {
             Ok(parameters) => Packet::Start(Start {
                 major: (version >> 16) as u16,
@@ -102,6 +111,9 @@ fn parameters(body: &[u8]) -> Result<BTreeMap<String, String>, &'static str> {
             text.map(str::to_owned)
                 .map_err(|_| "a startup parameter is not UTF-8")
         };
+        if parameters.len() >= MAX_PARAMETERS {
+            return Err("too many startup parameters");
+        }
         parameters.insert(utf8(name)?, utf8(value)?);
         rest = tail;
     }

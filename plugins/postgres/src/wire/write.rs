@@ -66,10 +66,11 @@ pub fn ready() -> Vec<u8> {
     message(b'Z', b"I")
 }
 
-/// `NegotiateProtocolVersion`: the newest minor version here is 0, and these options are unknown.
+/// `NegotiateProtocolVersion`: the newest version here is 3.0, and these options are unknown. Servers write
+/// the whole version, where the documentation says the minor one.
 #[must_use]
 pub fn negotiate(options: &[&str]) -> Vec<u8> {
-    let mut body = 0_u32.to_be_bytes().to_vec();
+    let mut body = 0x0003_0000_u32.to_be_bytes().to_vec();
     body.extend((options.len() as u32).to_be_bytes());
     for option in options {
         body.extend(option.as_bytes());

@@ -50,6 +50,17 @@ pub(crate) fn parse(name: &str, sql: &str) -> Vec<u8> {
     write::message(b'P', &body)
 }
 
+/// `Bind` of the portal without a name to a statement.
+pub(crate) fn bind(statement: &str) -> Vec<u8> {
+    let body = [b"\0", statement.as_bytes(), &[0; 7]].concat();
+    write::message(b'B', &body)
+}
+
+/// `Execute` of a portal.
+pub(crate) fn execute(portal: &str) -> Vec<u8> {
+    write::message(b'E', &[portal.as_bytes(), &[0; 5]].concat())
+}
+
 pub(crate) fn sync() -> Vec<u8> {
     write::message(b'S', b"")
 }
