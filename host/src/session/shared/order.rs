@@ -179,9 +179,7 @@ impl<M: Owner + Clone> Order<M> {
 
     /// Whether a reply has come in part, or is owed to somebody who has left.
     pub(super) fn is_given_up(&self) -> bool {
-        self.entries
-            .front()
-            .is_some_and(|front| front.midway || front.owner.is_gone())
+        self.is_midway() || self.front().is_some_and(Owner::is_gone)
     }
 
     /// Whether a reply has come in part.

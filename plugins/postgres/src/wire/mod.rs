@@ -7,13 +7,16 @@
 pub mod startup;
 pub mod write;
 
-use leaseway_sdk::frame::Parsed;
+use leaseway_sdk::frame::{LengthPrefix, Parsed};
 
 /// The longest message that a server takes or sends: what it can allocate at once, 1 GiB.
-const MAX_MESSAGE: u32 = 0x3fff_ffff;
+const MAX_MESSAGE: usize = 0x3fff_ffff;
+
+/// A type byte, then 32 bits that count themselves and the body.
+const MESSAGE: LengthPrefix = LengthPrefix::u32_be().after(1).counts_itself();
 
 /// Bytes in front of a message's body.
-pub const HEAD: usize = 5;
+pub const HEAD: usize = MESSAGE.header();
 
 /// What stands in front of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,39 +31,32 @@ pub struct Head {
 #[inline]
 #[must_use]
 pub fn head(data: &[u8]) -> Parsed<Head> {
-    let Some((&[kind, a, b, c, d], _)) = data.split_first_chunk::<HEAD>() else {
-        return Parsed::Incomplete { at_least: HEAD };
-    };
-    let length = u32::from_be_bytes([a, b, c, d]);
-    if !(4..=MAX_MESSAGE).contains(&length) {
-        return Parsed::Invalid("the length of a message is out of range");
-    }
-    Parsed::Complete {
-        value: Head {
-            kind,
-            length: u64::from(length) + 1,
+    // The length that is written counts itself, and the type does not count.
+    match (MESSAGE.measure(data, MAX_MESSAGE - (HEAD - 1)), data) {
+        (Parsed::Complete { len, .. }, [kind, ..]) => Parsed::Complete {
+            value: Head {
+                kind: *kind,
+                length: len as u64,
+            },
+            len: HEAD,
         },
-        len: HEAD,
+        (Parsed::Complete { .. } | Parsed::Incomplete { .. }, _) => {
+            Parsed::Incomplete { at_least: HEAD }
+        }
+        (Parsed::Invalid(_), _) => Parsed::Invalid("the length of a message is out of range"),
     }
 }
 
 /// Reads a whole message of at most `max` bytes: its type and its body.
 #[must_use]
 pub fn message(data: &[u8], max: usize) -> Parsed<(u8, &[u8])> {
-    let head = match head(data) {
-        Parsed::Complete { value, .. } => value,
-        Parsed::Incomplete { at_least } => return Parsed::Incomplete { at_least },
-        Parsed::Invalid(why) => return Parsed::Invalid(why),
-    };
-    match usize::try_from(head.length) {
-        Ok(length) if length <= max => match data.get(HEAD..length) {
-            Some(body) => Parsed::Complete {
-                value: (head.kind, body),
-                len: length,
-            },
-            None => Parsed::Incomplete { at_least: length },
-        },
-        _ => Parsed::Invalid("a message is longer than its limit"),
+    match head(data) {
+        Parsed::Complete { value: head, .. } if head.length <= max as u64 => {
+            MESSAGE.body(data, max).map(|body| (head.kind, body))
+        }
+        Parsed::Complete { .. } => Parsed::Invalid("a message is longer than its limit"),
+        Parsed::Incomplete { at_least } => Parsed::Incomplete { at_least },
+        Parsed::Invalid(why) => Parsed::Invalid(why),
     }
 }
 
@@ -114,7 +110,7 @@ mod tests {
 
     #[test]
     fn lengths_that_cannot_be_are_refused() {
-        for length in [0_u32, 3, MAX_MESSAGE + 1, u32::MAX] {
+        for length in [0_u32, 3, MAX_MESSAGE as u32 + 1, u32::MAX] {
             let mut bytes = vec![b'Q'];
             bytes.extend(length.to_be_bytes());
             assert!(matches!(head(&bytes), Parsed::Invalid(_)), "{length}");
