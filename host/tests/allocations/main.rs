@@ -112,6 +112,9 @@ fn a_worker_without_a_plugin_allocates_nothing_for_a_request() {
 fn a_worker_allocates_little_for_a_redis_request() {
     const CALLS: f64 = 4.0;
     const IN_LINE: f64 = 2.0;
+    // Not of a request: a connection opened only now, for more clients at once than there were
+    // while all warmed up. Twenty of them, and some 50 each, by 10,000 requests.
+    const DIALS: f64 = 0.1;
     for (pooling, clients, connections, most) in [
         ("command", 1, 20, CALLS),
         // What came for several at once is measured by one call.
@@ -123,7 +126,7 @@ fn a_worker_allocates_little_for_a_redis_request() {
         let allocations = worker::allocations_a_request(Some(redis), clients, connections);
         let what = format!("{allocations} with {clients} clients on {connections} connections");
         println!("{pooling}: {what}");
-        assert!(allocations < most + 0.01, "{pooling}: {what}");
+        assert!(allocations < most + DIALS, "{pooling}: {what}");
     }
 }
 
