@@ -128,8 +128,8 @@ impl<P: Exported> conversations::Guest for Component<P> {
         converse(c, |c| P::reset(&plugin::<P>(), c, &target))
     }
 
-    fn probe(c: &HostConnection, idle_ms: u64) -> Result<(), String> {
-        converse(c, |c| P::probe(&plugin::<P>(), c, idle_ms))
+    fn probe(c: &HostConnection, target: Target, idle_ms: u64) -> Result<(), String> {
+        converse(c, |c| P::probe(&plugin::<P>(), c, &target, idle_ms))
     }
 }
 

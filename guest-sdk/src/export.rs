@@ -30,7 +30,12 @@ pub trait Exported: Plugin {
     fn pool_return(session: &mut Self::Session, outcome: LeaseOutcome) -> Disposition;
     fn connect(plugin: &Self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String>;
     fn reset(plugin: &Self, c: &mut Connection<'_>, target: &Target) -> Result<(), String>;
-    fn probe(plugin: &Self, c: &mut Connection<'_>, idle_ms: u64) -> Result<(), String>;
+    fn probe(
+        plugin: &Self,
+        c: &mut Connection<'_>,
+        target: &Target,
+        idle_ms: u64,
+    ) -> Result<(), String>;
     fn replies(plugin: &Self) -> Box<dyn MeasureReplies>;
     fn on_request_failed(session: &mut Self::Session, why: &LeaseError, replies: u32) -> Vec<u8>;
 
@@ -88,7 +93,7 @@ pub trait Fallback<T: ?Sized> {
     fn reset(_: &T, _: &mut Connection<'_>, _: &Target) -> Result<(), String> {
         left_out("reset")
     }
-    fn probe(_: &T, _: &mut Connection<'_>, _: u64) -> Result<(), String> {
+    fn probe(_: &T, _: &mut Connection<'_>, _: &Target, _: u64) -> Result<(), String> {
         left_out("probe")
     }
     fn replies(_: &T) -> Box<dyn MeasureReplies> {
@@ -146,7 +151,7 @@ hook!(OnEof, ON_EOF, on_eof, &mut T, (origin: Side), Steps);
 hook!(PoolReturn, POOL_RETURN, pool_return, &mut T, (outcome: LeaseOutcome), Disposition);
 hook!(Connect, CONNECT, connect, &T, (c: &mut Connection<'_>, target: &Target), Result<Vec<u8>, String>);
 hook!(Reset, RESET, reset, &T, (c: &mut Connection<'_>, target: &Target), Result<(), String>);
-hook!(Probe, PROBE, probe, &T, (c: &mut Connection<'_>, idle_ms: u64), Result<(), String>);
+hook!(Probe, PROBE, probe, &T, (c: &mut Connection<'_>, target: &Target, idle_ms: u64), Result<(), String>);
 hook!(Replies, REPLIES, replies, &T, (), Box<dyn MeasureReplies>);
 hook!(OnRequestFailed, ON_REQUEST_FAILED, on_request_failed, &mut T, (why: &LeaseError, replies: u32), Vec<u8>);
 
@@ -189,7 +194,7 @@ hook!(OnRequestFailed, ON_REQUEST_FAILED, on_request_failed, &mut T, (why: &Leas
 /// # }
 /// // error: `Probe` is a hook of the plugin: implement it for the type in `export!`
 /// impl Probe for Session {
-///     fn probe(&self, _: &mut Connection<'_>, _: u64) -> Result<(), String> { Ok(()) }
+///     fn probe(&self, _: &mut Connection<'_>, _: &Target, _: u64) -> Result<(), String> { Ok(()) }
 /// }
 /// # export!(Mine);
 /// # fn main() {}
@@ -211,7 +216,7 @@ hook!(OnRequestFailed, ON_REQUEST_FAILED, on_request_failed, &mut T, (why: &Leas
 ///     fn on_eof(&mut self, _: Side) -> Steps { Steps::new() }
 /// }
 /// impl Probe for Mine {
-///     fn probe(&self, _: &mut Connection<'_>, _: u64) -> Result<(), String> { Ok(()) }
+///     fn probe(&self, _: &mut Connection<'_>, _: &Target, _: u64) -> Result<(), String> { Ok(()) }
 /// }
 /// # export!(Mine);
 /// # fn main() {
@@ -351,9 +356,10 @@ macro_rules! export {
                 fn probe(
                     plugin: &Self,
                     c: &mut $crate::Connection<'_>,
+                    target: &$crate::Target,
                     idle_ms: u64,
                 ) -> ::core::result::Result<(), ::std::string::String> {
-                    OfPlugin::probe(plugin, c, idle_ms)
+                    OfPlugin::probe(plugin, c, target, idle_ms)
                 }
                 fn replies(plugin: &Self) -> ::std::boxed::Box<dyn $crate::MeasureReplies> {
                     OfPlugin::replies(plugin)

@@ -62,7 +62,7 @@ pub trait ChooseUpstream {
 /// Greet on a new lease. On the session type.
 pub trait OnLeased {
     /// The lease that was asked for is there. Not called again when a dead connection is
-    /// replaced unseen.
+    /// replaced unseen, which is done only by one with the same tag.
     fn on_leased(&mut self, lease: &Leased) -> Steps;
 }
 
@@ -138,7 +138,10 @@ pub trait MeasureReplies {
 
 /// Shake hands on a fresh connection. On the plugin type.
 pub trait Connect {
-    /// Returns the connection's tag: at most 64 KiB that every lease of it gets to see.
+    /// Returns the connection's tag: at most 64 KiB that every lease of it gets to see, until a
+    /// [`Steps::retag`]. `target` is what the connection is opened for, as in [`Reset`] and [`Probe`]:
+    /// its `group` is always some, the upstream group that the endpoint is used from, and its
+    /// `endpoint` and `affinity` are none.
     ///
     /// # Errors
     ///
@@ -150,7 +153,7 @@ pub trait Connect {
 /// Make a used connection as good as new. On the plugin type.
 pub trait Reset {
     /// The connection was released with [`Disposition::Reset`]; `target` is what it was opened
-    /// for.
+    /// for. Its tag is then again what [`Connect`] returned.
     ///
     /// # Errors
     ///
@@ -161,10 +164,16 @@ pub trait Reset {
 /// **Liveness probe.** On the plugin type.
 pub trait Probe {
     /// Is this connection, idle for so many milliseconds, alive, and the endpoint behind it?
-    /// Exchange the cheapest message that proves it and check the reply exactly.
+    /// Exchange the cheapest message that proves it and check the reply exactly. `target` is what it
+    /// was opened for: the default target, where that was a health check's doing.
     ///
     /// # Errors
     ///
     /// Closes the connection and counts against the endpoint, and so do bytes left unread.
-    fn probe(&self, connection: &mut Connection<'_>, idle_ms: u64) -> Result<(), String>;
+    fn probe(
+        &self,
+        connection: &mut Connection<'_>,
+        target: &Target,
+        idle_ms: u64,
+    ) -> Result<(), String>;
 }

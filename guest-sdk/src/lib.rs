@@ -24,7 +24,7 @@
 //! | [`Probe`] | the plugin | is this idle connection alive? |
 //!
 //! ```
-//! use leaseway_sdk::{Connection, NoConfig, Plugin, Probe, SessionInfo};
+//! use leaseway_sdk::{Connection, NoConfig, Plugin, Probe, SessionInfo, Target};
 //!
 //! /// Copies bytes as they come; knows only how to tell a live upstream from a dead one.
 //! struct Ping;
@@ -41,7 +41,7 @@
 //! }
 //!
 //! impl Probe for Ping {
-//!     fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+//!     fn probe(&self, c: &mut Connection<'_>, _: &Target, _idle_ms: u64) -> Result<(), String> {
 //!         c.write(b"PING\r\n")?;
 //!         c.expect(b"PONG\r\n")
 //!     }

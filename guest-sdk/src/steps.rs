@@ -81,6 +81,13 @@ impl Steps {
         self
     }
 
+    /// Put another tag on the leased connection, which its next lease is told. Only with a lease.
+    #[inline]
+    pub fn retag(mut self, tag: impl Into<Vec<u8>>) -> Self {
+        self.push(Step::Retag(tag.into()));
+        self
+    }
+
     /// End the session, with a reason for the log, once what was sent has been written.
     #[inline]
     pub fn close(mut self, reason: impl Into<String>) -> Self {

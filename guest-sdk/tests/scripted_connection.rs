@@ -21,7 +21,7 @@ impl Plugin for Told {
     fn session(&self, _: &SessionInfo) {}
 }
 impl Probe for Told {
-    fn probe(&self, c: &mut Connection<'_>, _: u64) -> Result<(), String> {
+    fn probe(&self, c: &mut Connection<'_>, _: &Target, _: u64) -> Result<(), String> {
         self.0(c)
     }
 }
@@ -34,7 +34,7 @@ impl Connect for Told {
 export!(Told);
 
 fn run(script: ScriptedConnection, conversation: Conversation) -> Result<(), String> {
-    testing::probe(&Told(conversation), script, 0)
+    testing::probe(&Told(conversation), script, &Target::default(), 0)
 }
 
 #[test]
@@ -89,6 +89,43 @@ fn what_connect_leaves_unread_is_for_the_first_session() {
         testing::connect(&told, script, &target),
         Ok(b"tag".to_vec())
     );
+}
+
+#[test]
+fn conversations_get_the_target_in_a_group() {
+    struct Placed;
+    impl Plugin for Placed {
+        type Config = NoConfig;
+        type Session = ();
+        fn configure(_: NoConfig) -> Result<Self, String> {
+            Ok(Self)
+        }
+        fn session(&self, _: &SessionInfo) {}
+    }
+    impl Connect for Placed {
+        fn connect(&self, _: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
+            Err(format!("{target:?}"))
+        }
+    }
+    impl Reset for Placed {
+        fn reset(&self, _: &mut Connection<'_>, target: &Target) -> Result<(), String> {
+            Err(format!("{target:?}"))
+        }
+    }
+    impl Probe for Placed {
+        fn probe(&self, _: &mut Connection<'_>, target: &Target, _: u64) -> Result<(), String> {
+            Err(format!("{target:?}"))
+        }
+    }
+    export!(Placed);
+    let silent = ScriptedConnection::new;
+    let asked = Target::new("a").endpoint("127.0.0.1:1").affinity(7);
+    for (asked, group) in [(asked.clone(), "test"), (asked.group("blue"), "blue")] {
+        let told = Err(format!("{:?}", Target::new("a").group(group)));
+        assert_eq!(testing::connect(&Placed, silent(), &asked).map(drop), told);
+        assert_eq!(testing::reset(&Placed, silent(), &asked), told);
+        assert_eq!(testing::probe(&Placed, silent(), &asked, 0), told);
+    }
 }
 
 #[test]

@@ -163,6 +163,69 @@ fn forward_reaches_past_what_was_shown_and_the_rest_is_shown() {
 }
 
 #[test]
+fn a_tag_that_was_put_on_shows_from_the_next_lease_on() {
+    let round = |tag: &str, how| {
+        Steps::new()
+            .discard(1)
+            .retag("passing")
+            .retag(tag)
+            .release(how)
+    };
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(round("second", Disposition::Keep))
+        .choice(lease())
+        .data(Steps::new().discard(1).release(Disposition::Keep))
+        .choice(lease())
+        .data(round("fourth", Disposition::Reset))
+        .choice(Choice::lease(Target::new("another")));
+    let mut session = puppet.session().with_tag(b"first");
+    session.client(b"abc");
+    let leases = session.leases();
+    let tags: Vec<_> = leases.iter().map(|lease| lease.retagged.clone()).collect();
+    // Without the hook `reset` a connection is closed for it.
+    assert_eq!(
+        tags,
+        [
+            Some(b"second".to_vec()),
+            Some(b"second".to_vec()),
+            Some(b"fourth".to_vec())
+        ]
+    );
+    session.client(b"d");
+    let shown = puppet.shown();
+    let told: Vec<_> = shown
+        .iter()
+        .filter(|line| line.starts_with("fresh") || line.starts_with("reused"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "fresh first",
+            "reused second",
+            "reused second",
+            "fresh first"
+        ]
+    );
+}
+
+#[test]
+#[should_panic(expected = "`retag` without a lease")]
+fn a_tag_needs_a_connection_to_be_put_on() {
+    let steps = Steps::new().discard(1).retag("whose");
+    let puppet = Puppet::default().choice(Choice::answer(steps));
+    puppet.session().client(b"a");
+}
+
+#[test]
+#[should_panic(expected = "put on a tag of 65537 bytes")]
+fn a_tag_put_on_has_a_limit_too() {
+    let steps = Steps::new().retag(vec![0; (64 << 10) + 1]);
+    let puppet = Puppet::default().choice(lease().then(steps));
+    puppet.session().client(b"a");
+}
+
+#[test]
 fn a_plugin_may_take_one_frame_a_call() {
     let one = || Steps::new().forward(1);
     let puppet = Puppet::default().choice(lease()).data(one()).data(one());

@@ -72,7 +72,7 @@ impl Connect for Line {
     }
 }
 impl Probe for Line {
-    fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+    fn probe(&self, c: &mut Connection<'_>, _: &Target, _idle_ms: u64) -> Result<(), String> {
         c.ask(b"PING\r\n", b"PONG\r\n")
     }
 }

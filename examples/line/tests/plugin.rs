@@ -127,7 +127,7 @@ fn connect_keeps_the_greeting_as_tag() {
 fn probe_takes_the_exact_reply_and_nothing_else() {
     let probe = |reply: &[u8]| {
         let server = ScriptedConnection::new().expect(b"PING\r\n").reply(reply);
-        testing::probe(&plugin(), server.close(), 1000)
+        testing::probe(&plugin(), server.close(), &Target::default(), 1000)
     };
     assert_eq!(probe(b"PONG\r\n"), Ok(()));
     assert!(probe(b"PUNG\r\n").unwrap_err().contains("PUNG"));

@@ -10,7 +10,7 @@ const MAX_READ: u32 = 64 << 10;
 /// The most that one `read_exact` returns.
 const MAX_READ_EXACT: u32 = 1 << 20;
 /// The longest tag.
-const MAX_TAG: usize = 64 << 10;
+pub(super) const MAX_TAG: usize = 64 << 10;
 
 /// One line of a script.
 enum Line {
@@ -196,7 +196,8 @@ impl Transport for ScriptedConnection {
 }
 
 /// Lets the plugin shake hands with this upstream; returns the tag. What it leaves unread is for
-/// the first session that leases the connection.
+/// the first session that leases the connection. A target without a group gets the group `test`,
+/// here and in the other conversations: the host's always have one.
 ///
 /// # Errors
 ///
@@ -206,7 +207,8 @@ pub fn connect<P: Exported>(
     mut upstream: ScriptedConnection,
     target: &Target,
 ) -> Result<Vec<u8>, String> {
-    let tag = upstream.converse(|c| P::connect(plugin, c, target))?;
+    let target = in_a_group(target);
+    let tag = upstream.converse(|c| P::connect(plugin, c, &target))?;
     if tag.len() > MAX_TAG {
         let length = tag.len();
         return Err(format!(
@@ -226,7 +228,8 @@ pub fn reset<P: Exported>(
     mut upstream: ScriptedConnection,
     target: &Target,
 ) -> Result<(), String> {
-    upstream.converse(|c| P::reset(plugin, c, target))?;
+    let target = in_a_group(target);
+    upstream.converse(|c| P::reset(plugin, c, &target))?;
     upstream.must_be_silent()
 }
 
@@ -238,8 +241,21 @@ pub fn reset<P: Exported>(
 pub fn probe<P: Exported>(
     plugin: &P,
     mut upstream: ScriptedConnection,
+    target: &Target,
     idle_ms: u64,
 ) -> Result<(), String> {
-    upstream.converse(|c| P::probe(plugin, c, idle_ms))?;
+    let target = in_a_group(target);
+    upstream.converse(|c| P::probe(plugin, c, &target, idle_ms))?;
     upstream.must_be_silent()
+}
+
+/// The target as a conversation gets it: in a group, `test` if it names none, and without what only
+/// says where to go.
+fn in_a_group(target: &Target) -> Target {
+    Target {
+        group: Some(target.group.clone().unwrap_or_else(|| "test".to_owned())),
+        endpoint: None,
+        affinity: None,
+        ..target.clone()
+    }
 }

@@ -1,6 +1,7 @@
 //! The hooks of a session as the relay calls them, and what the host refuses of their answers
 //! before it looks at any step.
 
+use super::connection::MAX_TAG;
 use crate::export::Exported;
 use crate::{
     Choice, Disposition, LeaseError, LeaseOutcome, LeaseRequest, Leased, MeasureReplies, Side,
@@ -54,6 +55,15 @@ impl<P: Exported> Hooks<'_, P> {
             handed <= limit,
             "`{hook}` handed {handed} bytes to the host, at most {limit} a call are allowed"
         );
+        for step in steps {
+            if let Step::Retag(tag) = step {
+                let length = tag.len();
+                assert!(
+                    length <= MAX_TAG,
+                    "`{hook}` put on a tag of {length} bytes, at most {MAX_TAG} are allowed"
+                );
+            }
+        }
     }
 }
 
@@ -112,7 +122,7 @@ impl<P: Exported> Hooked for Hooks<'_, P> {
 /// The bytes in a step.
 fn handed(step: &Step) -> usize {
     match step {
-        Step::Send((_, bytes)) => bytes.len(),
+        Step::Send((_, bytes)) | Step::Retag(bytes) => bytes.len(),
         Step::Lease(target) => target.identity.len() + target.secret.len(),
         Step::Close(reason) => reason.as_ref().map_or(0, String::len),
         Step::Forward(_)

@@ -58,6 +58,10 @@ impl Relay {
                 }
                 self.release(side, disposition);
             }
+            Step::Retag(tag) => {
+                self.needs_lease("`retag`");
+                self.current().retagged = Some(tag);
+            }
             Step::Close(reason) => return Err(SessionEnd::Plugin(reason)),
         }
         Ok(None)
@@ -103,6 +107,8 @@ impl Relay {
             Some("bytes that a step covered had not come yet")
         } else if self.client.speaks_to_upstream() || self.upstream.speaks_to_upstream() {
             Some("a `send` to the upstream had to wait")
+        } else if self.client.retags() || self.upstream.retags() {
+            Some("a `retag` had to wait")
         } else if self.unwritten() {
             Some("not all that was for the upstream had been written")
         } else {

@@ -214,6 +214,7 @@ impl Relay {
             target,
             sent: Vec::new(),
             received: 0,
+            retagged: None,
             end: LeaseEnd::Waiting,
         });
         self.asked = true;

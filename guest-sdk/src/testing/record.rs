@@ -11,6 +11,9 @@ pub struct Lease {
     pub sent: Vec<u8>,
     /// How much of what the upstream sent has been read.
     pub received: u64,
+    /// What a `retag` has put on the connection, in this lease or in an earlier one that kept it.
+    /// None: its tag is still what `connect` returned.
+    pub retagged: Option<Vec<u8>>,
     /// What has become of it.
     pub end: LeaseEnd,
 }

@@ -159,19 +159,26 @@ impl Relay {
     pub(super) fn grant(&mut self, plugin: &mut dyn Hooked) {
         assert!(self.waiting(), "the session waits for no lease");
         let target = self.current().target.clone();
-        let fresh = !self.leases.iter().any(|lease| {
+        let before = self.leases.iter().rfind(|lease| {
             let kept = matches!(
                 lease.end,
                 LeaseEnd::Returned(Disposition::Keep | Disposition::Reset)
             );
             kept && lease.target.identity == target.identity && lease.target.group == target.group
         });
-        self.current().end = LeaseEnd::Held;
+        let fresh = before.is_none();
+        let retagged = before
+            .filter(|lease| lease.end == LeaseEnd::Returned(Disposition::Keep))
+            .and_then(|lease| lease.retagged.clone());
+        let tag = retagged.clone().unwrap_or_else(|| self.tag.clone());
+        let lease = self.current();
+        lease.retagged = retagged;
+        lease.end = LeaseEnd::Held;
         self.client.end_told = false;
         self.client.shown = 0;
         if self.has(Hooks::ON_LEASED) {
             let steps = plugin.on_leased(&Leased {
-                tag: self.tag.clone(),
+                tag,
                 fresh,
                 endpoint: target.endpoint.unwrap_or_else(|| "127.0.0.1:1".into()),
                 identity: target.identity,

@@ -104,7 +104,9 @@ impl<P: Exported> ScriptedSession<P> {
         self
     }
 
-    /// Connections leased from now on have this tag, as if `connect` had returned it.
+    /// Connections leased from now on have this tag, as if `connect` had returned it. One that a
+    /// lease of this session has put another tag on, and kept, shows that to the next of its
+    /// identity; see [`Lease::retagged`].
     #[must_use]
     pub fn with_tag(mut self, tag: &[u8]) -> Self {
         self.relay.tag = tag.to_vec();

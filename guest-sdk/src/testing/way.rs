@@ -104,6 +104,12 @@ impl Way {
         self.program.iter().any(speaks)
     }
 
+    /// Whether the program is to put a tag on the connection.
+    pub(super) fn retags(&self) -> bool {
+        let retags = |step: &Step| matches!(step, Step::Retag(_));
+        self.program.iter().any(retags)
+    }
+
     /// Swallows what is to be skipped, as far as it is here.
     pub(super) fn do_skip(&mut self) {
         let now = up_to(self.skip, self.uncovered.len());
@@ -154,7 +160,9 @@ impl Way {
 fn without_lease(step: Step) -> Option<Step> {
     match step {
         Step::Forward(count) | Step::ForwardIdempotent(count) => Some(Step::Discard(count)),
-        Step::ForwardRest | Step::Release(_) | Step::Send((Side::Upstream, _)) => None,
+        Step::ForwardRest | Step::Release(_) | Step::Retag(_) | Step::Send((Side::Upstream, _)) => {
+            None
+        }
         other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
     }
 }

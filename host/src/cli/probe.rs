@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::args::ProbeArgs;
 use crate::config::values::show_duration;
 use crate::config::{self, PluginConfig, PluginLimits};
+use crate::contract::Target;
 use crate::plugin::{Conversations, Runtime};
 use crate::pool::{Caretaker, Greeting};
 
@@ -103,8 +104,14 @@ async fn converse(
         Err(error) => return Ok(Err(format!("cannot connect: {error}"))),
     };
     report.step("connected", &mut started)?;
+    // As `leaseway relay` calls its only group.
+    let target = &Target {
+        group: Some(config::RELAY.to_owned()),
+        endpoint: None,
+        affinity: None,
+        ..Target::clone(caretaker.default_target())
+    };
     if caretaker.has_connect() {
-        let target = caretaker.default_target();
         let (shaken, Greeting { tag, .. }) = match caretaker.connect(stream, target).await {
             Ok(done) => done,
             Err(why) => return Ok(Err(format!("the plugin's connect failed: {why}"))),
@@ -115,7 +122,7 @@ async fn converse(
             report.line(&format!("  tag: {}", printable(&tag)))?;
         }
     }
-    if let Err(why) = caretaker.probe(stream, Duration::ZERO).await {
+    if let Err(why) = caretaker.probe(stream, target, Duration::ZERO).await {
         return Ok(Err(format!("the plugin's probe failed: {why}")));
     }
     report.step("probe hook succeeded", &mut started)?;

@@ -21,7 +21,7 @@ use self::error::Place;
 pub use self::error::{Errors, Mistake, Warning};
 pub use self::model::*;
 use self::notes::Notes;
-pub use self::quick::for_relay;
+pub use self::quick::{NAME as RELAY, for_relay};
 pub(crate) use self::sections::module;
 use crate::file;
 

@@ -11,7 +11,7 @@ use super::model::{
 use super::{sections, values};
 
 /// The name of the one listener and the one upstream group.
-const NAME: &str = "relay";
+pub const NAME: &str = "relay";
 
 /// One listener, one upstream group, and a plugin if one is named; defaults for all else.
 ///

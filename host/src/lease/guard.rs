@@ -63,9 +63,14 @@ impl Lease {
         &mut self.connection.stream
     }
 
-    /// What the plugin's `connect` said of it.
+    /// What the plugin's `connect` said of it, or a later lease that kept it.
     pub fn tag(&self) -> &[u8] {
-        &self.connection.tag
+        self.connection.tag()
+    }
+
+    /// Puts another tag on it, for its next leases. A reset takes it off again.
+    pub fn retag(&mut self, tag: Box<[u8]>) {
+        self.connection.retagged = Some(tag);
     }
 
     /// The endpoint's name.

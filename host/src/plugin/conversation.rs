@@ -17,6 +17,7 @@ use wasmtime::component::Resource;
 use super::component::one_line;
 use super::fault::explain;
 use super::hooks::{Fault, TimeLimit};
+use super::limits::MAX_TAG;
 use super::load::Plugin;
 use super::metrics::{Hook, Shard};
 use super::output::printable;
@@ -34,8 +35,6 @@ use crate::pool::{Caretaker, Conversation, Greeting, Trouble};
 const MAX_READ: u32 = 64 << 10;
 /// The most that one `read-exact` returns.
 const MAX_READ_EXACT: u32 = 1 << 20;
-/// The longest tag.
-const MAX_TAG: usize = 64 << 10;
 
 /// A conversation that is given up while it computes is a fault only after this long: a client may
 /// leave in the middle of a handshake that hashes a password.
@@ -253,11 +252,16 @@ impl Caretaker for Conversations {
         })
     }
 
-    fn probe<'a>(&'a self, stream: TcpStream, idle: Duration) -> Conversation<'a, ()> {
+    fn probe<'a>(
+        &'a self,
+        stream: TcpStream,
+        target: &'a Target,
+        idle: Duration,
+    ) -> Conversation<'a, ()> {
         Box::pin(async move {
             let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
             let call = async |guest: &Guest, store: &mut Store<GuestState>, connection| {
-                guest.call_probe(store, connection, idle).await
+                guest.call_probe(store, connection, target, idle).await
             };
             let ended = self.converse(Hook::Probe, stream, call).await?;
             Ok((ended.stream, ended.value))

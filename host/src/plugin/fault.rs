@@ -4,7 +4,7 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::component::one_line;
 use super::hooks::Fault;
-use super::limits::{MAX_IDENTITY, MAX_SECRET, MAX_STACK, MAX_STEPS, Overrun};
+use super::limits::{MAX_IDENTITY, MAX_SECRET, MAX_STACK, MAX_STEPS, MAX_TAG, Overrun};
 use super::output::printable;
 use super::state::GuestState;
 use crate::contract::{Choice, Step, Target};
@@ -95,8 +95,14 @@ pub(super) fn check_steps(steps: &[Step]) -> Result<(), wasmtime::Error> {
         .into());
     }
     for step in steps {
-        if let Step::Lease(target) = step {
-            check_asked(target)?;
+        match step {
+            Step::Lease(target) => check_asked(target)?,
+            Step::Retag(tag) if tag.len() > MAX_TAG => {
+                let length = tag.len();
+                let what = format!("put on a tag of {length} bytes, at most {MAX_TAG}");
+                return Err(Forbidden(what).into());
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -155,6 +161,27 @@ mod tests {
             identity: "i".repeat(identity),
             secret: vec![0; secret],
             affinity: None,
+        }
+    }
+
+    #[test]
+    fn a_tag_above_the_contracts_size_is_refused_wherever_it_stands() {
+        let retag = |length| vec![Step::Forward(1), Step::Retag(vec![0; length])];
+        check_steps(&retag(64 << 10)).unwrap();
+        let large = retag((64 << 10) + 1);
+        let request = LeaseRequest {
+            target: None,
+            then: large.clone(),
+        };
+        for checked in [
+            check_steps(&large),
+            check_choice(&Choice::Answer(large.clone())),
+            check_choice(&Choice::Lease(request)),
+        ] {
+            let error = checked.unwrap_err();
+            assert!(error.is::<Forbidden>());
+            let says = "put on a tag of 65537 bytes, at most 65536";
+            assert!(error.to_string().contains(says), "{error}");
         }
     }
 

@@ -59,6 +59,11 @@ pub trait Caretaker {
     fn connect<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, Greeting>;
     /// Make a used connection as good as new for the target that it was opened for.
     fn reset<'a>(&'a self, stream: TcpStream, target: &'a Target) -> Conversation<'a, ()>;
-    /// Find out whether an idle connection is alive.
-    fn probe<'a>(&'a self, stream: TcpStream, idle: Duration) -> Conversation<'a, ()>;
+    /// Find out whether an idle connection, opened for this target, is alive.
+    fn probe<'a>(
+        &'a self,
+        stream: TcpStream,
+        target: &'a Target,
+        idle: Duration,
+    ) -> Conversation<'a, ()>;
 }

@@ -19,6 +19,8 @@ pub struct Connection {
     pub(crate) stream: TcpStream,
     /// What the plugin's `connect` returned.
     pub(crate) tag: Vec<u8>,
+    /// What a session has put in its place since then, until the next reset.
+    pub(crate) retagged: Option<Box<[u8]>>,
     /// What it was opened for.
     pub(crate) target: Arc<Target>,
     /// Who looks after it.
@@ -67,6 +69,11 @@ impl Connection {
         }
     }
 
+    /// What its next lease is told of it.
+    pub fn tag(&self) -> &[u8] {
+        self.retagged.as_deref().unwrap_or(&self.tag)
+    }
+
     /// Bytes written that the peer has not acknowledged.
     pub fn unacknowledged(&self) -> io::Result<u64> {
         kernel::unacknowledged(&self.stream)
@@ -85,6 +92,7 @@ impl Connection {
         let Self {
             stream,
             tag,
+            retagged,
             target,
             caretaker,
             expires,
@@ -92,6 +100,7 @@ impl Connection {
         } = self;
         let parted = Parted {
             tag,
+            retagged,
             target,
             caretaker,
             expires,
@@ -109,6 +118,7 @@ impl Connection {
         Ok(Parcel {
             stream: stream.into_std()?,
             tag: parted.tag,
+            retagged: parted.retagged,
             target: parted.target,
             caretaker: Arc::clone(parted.caretaker.name()),
             expires: parted.expires,
@@ -120,6 +130,7 @@ impl Connection {
 /// A connection whose stream is out.
 pub(super) struct Parted {
     tag: Vec<u8>,
+    pub(super) retagged: Option<Box<[u8]>>,
     pub(super) target: Arc<Target>,
     pub(super) caretaker: Rc<dyn Caretaker>,
     expires: Instant,
@@ -131,6 +142,7 @@ impl Parted {
     pub(super) fn with(self, stream: TcpStream) -> Connection {
         let Self {
             tag,
+            retagged,
             target,
             caretaker,
             expires,
@@ -139,6 +151,7 @@ impl Parted {
         Connection {
             stream,
             tag,
+            retagged,
             target,
             caretaker,
             expires,
@@ -157,6 +170,7 @@ impl Suits for Connection {
 pub struct Parcel {
     stream: std::net::TcpStream,
     tag: Vec<u8>,
+    retagged: Option<Box<[u8]>>,
     target: Arc<Target>,
     caretaker: Arc<str>,
     expires: Instant,
@@ -182,6 +196,7 @@ impl Parcel {
         let Self {
             stream,
             tag,
+            retagged,
             target,
             expires,
             permit,
@@ -191,6 +206,7 @@ impl Parcel {
         Ok(Connection {
             stream,
             tag,
+            retagged,
             target,
             caretaker,
             expires,

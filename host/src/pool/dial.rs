@@ -99,6 +99,7 @@ impl Pools {
             }
         };
         endpoint.counters.opened.inc();
+        let target = &placed(target, group.name());
         // Both are improvements that a connection works without.
         let _ = stream.set_nodelay(true);
         let keepalive = socket2::TcpKeepalive::new()
@@ -126,11 +127,11 @@ impl Pools {
         };
         let lifetime = config.pool.max_lifetime;
         let jitter = self.random.borrow_mut().f64() / 10.0;
-        let target = unaddressed(target);
         let connection = Connection {
             stream,
             tag,
-            target,
+            retagged: None,
+            target: Arc::clone(target),
             caretaker: Rc::clone(caretaker),
             expires: Instant::now() + lifetime.mul_f64(1.0 - jitter),
             permit,
@@ -153,13 +154,15 @@ impl Pools {
     }
 }
 
-/// What a connection was opened for, without what only says where.
-fn unaddressed(target: &Arc<Target>) -> Arc<Target> {
-    if target.group.is_none() && target.endpoint.is_none() && target.affinity.is_none() {
+/// What a connection is opened for, as conversations are told: in its group, and without what only
+/// says where to go.
+fn placed(target: &Arc<Target>, group: &str) -> Arc<Target> {
+    let named = target.group.as_deref() == Some(group);
+    if named && target.endpoint.is_none() && target.affinity.is_none() {
         return Arc::clone(target);
     }
     Arc::new(Target {
-        group: None,
+        group: Some(group.to_owned()),
         endpoint: None,
         identity: target.identity.clone(),
         secret: target.secret.clone(),

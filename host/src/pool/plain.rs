@@ -73,7 +73,7 @@ impl Caretaker for Plain {
         Box::pin(async { Err(Trouble::Refused(why)) })
     }
 
-    fn probe<'a>(&'a self, stream: TcpStream, _: Duration) -> Conversation<'a, ()> {
+    fn probe<'a>(&'a self, stream: TcpStream, _: &'a Target, _: Duration) -> Conversation<'a, ()> {
         Box::pin(async { Ok((stream, ())) })
     }
 }

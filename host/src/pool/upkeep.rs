@@ -255,7 +255,7 @@ impl Pools {
         let (stream, parted) = connection.part();
         let idle = since.elapsed();
         let caretaker = Rc::clone(&parted.caretaker);
-        let probed = match caretaker.probe(stream, idle).await {
+        let probed = match caretaker.probe(stream, &parted.target, idle).await {
             Ok((stream, ())) => {
                 let connection = parted.with(stream);
                 match connection.check() {
@@ -281,11 +281,12 @@ impl Pools {
     /// Runs the plugin's reset; the connection comes back if it succeeds and leaves silence.
     pub(crate) async fn reset(&self, connection: Connection) -> Option<Connection> {
         let endpoint = Arc::clone(connection.permit.endpoint());
-        let (stream, parted) = connection.part();
+        let (stream, mut parted) = connection.part();
         let caretaker = Rc::clone(&parted.caretaker);
         let done = caretaker.reset(stream, &parted.target).await;
         match done {
             Ok((stream, ())) => {
+                parted.retagged = None;
                 let connection = parted.with(stream);
                 match connection.check() {
                     Ok(()) => return Some(connection),

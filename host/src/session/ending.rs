@@ -72,6 +72,8 @@ impl Engine {
             || self.upstream.speaks_to_upstream()
         {
             Some("request-unfinished")
+        } else if self.client.retags() || self.upstream.retags() {
+            Some("retag-unfinished")
         } else if !self.upstream.output.is_empty() || self.client.passing > 0 {
             Some("request-unwritten")
         } else {
@@ -82,11 +84,15 @@ impl Engine {
     /// Hands the connection to the driver.
     pub(super) fn give_back(&mut self, disposition: Disposition) {
         let unclean = self.unclean();
+        let retag = match std::mem::replace(&mut self.lease, LeaseState::None) {
+            LeaseState::Held(held) => held.retag,
+            LeaseState::None | LeaseState::Asked(_) => None,
+        };
         self.giveback = Some(Giveback {
             disposition,
             unclean,
+            retag,
         });
-        self.lease = LeaseState::None;
         self.leave_connection();
     }
 

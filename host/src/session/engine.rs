@@ -31,12 +31,25 @@ pub struct EngineLimits {
 }
 
 /// A connection that the session gives back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Giveback {
     /// What the plugin wants.
     pub disposition: Disposition,
     /// Why the host cannot vouch for the connection; none: it is clean.
     pub unclean: Option<&'static str>,
+    /// The tag that the plugin has put on it; none: it keeps its own.
+    pub retag: Option<Box<[u8]>>,
+}
+
+/// A connection that has broken or ended for good.
+#[derive(Debug, Clone, Copy)]
+pub struct Loss<'a> {
+    /// How.
+    pub why: &'a str,
+    /// Whether any byte of this lease may have reached the upstream.
+    pub delivered: bool,
+    /// The tag that it had when it was leased.
+    pub tag: &'a [u8],
 }
 
 /// What the session's connection is, once the pool has lent it.
@@ -296,14 +309,13 @@ impl Engine {
         self.half_mut(side).shut = true;
     }
 
-    /// The upstream's side has broken or ended for good. `delivered`: whether any byte of this
-    /// lease may have reached it.
-    pub fn upstream_lost(&mut self, why: &str, delivered: bool, hooks: &mut dyn SessionHooks) {
+    /// The upstream's side has broken or ended for good.
+    pub fn upstream_lost(&mut self, loss: Loss<'_>, hooks: &mut dyn SessionHooks) {
         if !self.holds_lease() {
             return;
         }
         self.upstream.ended = true;
-        let result = self.lose(why, delivered, hooks);
+        let result = self.lose(loss, hooks);
         self.settle_result(result, hooks);
         self.run(hooks);
     }
@@ -328,7 +340,13 @@ impl Engine {
         };
         let Asked { target, replaces } = asked;
         let first = replaces.is_none();
-        let sent = replaces.map_or(0, |dead| dead.sent);
+        let (sent, retag) = match replaces {
+            None => (0, None),
+            Some(dead) if dead.told.as_deref().is_none_or(|told| told == facts.tag) => {
+                (dead.sent, dead.retag)
+            }
+            Some(dead) => return self.not_replaced(&dead.why, hooks),
+        };
         let leased = (first && self.has.contains(Hooks::ON_LEASED)).then(|| Leased {
             tag: facts.tag.to_vec(),
             fresh: facts.fresh,
@@ -347,6 +365,7 @@ impl Engine {
             target,
             sent,
             received: 0,
+            retag,
             replay,
             write_failed: false,
         });
@@ -362,6 +381,21 @@ impl Engine {
                 Err(fault) => self.finish(End::Fault(fault), hooks),
             }
         }
+        self.run(hooks);
+    }
+
+    /// The connection in place of a dead one has another tag than the plugin was told: it goes back
+    /// as it came, and the lease is lost.
+    fn not_replaced(&mut self, why: &str, hooks: &mut dyn SessionHooks) {
+        self.giveback = Some(Giveback {
+            disposition: Disposition::Keep,
+            unclean: None,
+            retag: None,
+        });
+        self.leave_connection();
+        let why = LeaseError::Lost(format!("{why}; its replacement has another tag"));
+        let result = self.tell_lease_failed(why, hooks);
+        self.settle_result(result, hooks);
         self.run(hooks);
     }
 

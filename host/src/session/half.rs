@@ -245,6 +245,12 @@ impl Half {
         self.shown = 0;
     }
 
+    /// Whether the program is to put a tag on the connection.
+    pub(super) fn retags(&self) -> bool {
+        let retags = |step: &Step| matches!(step, Step::Retag(_));
+        self.steps.iter().any(retags)
+    }
+
     /// Swallows what is to be skipped, as far as it is here.
     pub(super) fn do_skip(&mut self) {
         if self.skip > 0 {
@@ -307,7 +313,9 @@ impl Half {
 fn without_lease(step: Step) -> Option<Step> {
     match step {
         Step::Forward(count) | Step::ForwardIdempotent(count) => Some(Step::Discard(count)),
-        Step::ForwardRest | Step::Release(_) | Step::Send((Side::Upstream, _)) => None,
+        Step::ForwardRest | Step::Release(_) | Step::Retag(_) | Step::Send((Side::Upstream, _)) => {
+            None
+        }
         other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum LeaseState {
 pub(super) struct Asked {
     pub(super) target: Arc<Target>,
     /// Set when this is to replace a dead connection unseen.
-    pub(super) replaces: Option<Dead>,
+    pub(super) replaces: Option<Box<Dead>>,
 }
 
 /// A connection that is being replaced.
@@ -30,6 +30,10 @@ pub(super) struct Dead {
     pub(super) why: String,
     /// Bytes that were sent on it, and will be sent again.
     pub(super) sent: u64,
+    /// The tag that the plugin was told; none where it was told of none.
+    pub(super) told: Option<Vec<u8>>,
+    /// The tag that the plugin has put on it.
+    pub(super) retag: Option<Box<[u8]>>,
 }
 
 /// A lease that is held.
@@ -39,6 +43,8 @@ pub(super) struct Held {
     /// Bytes sent to the upstream, and received from it.
     pub(super) sent: u64,
     pub(super) received: u64,
+    /// The tag that the plugin has put on it in this lease.
+    pub(super) retag: Option<Box<[u8]>>,
     pub(super) replay: Replay,
     /// A write failed: what is meant for the upstream is dropped until its side ends.
     pub(super) write_failed: bool,

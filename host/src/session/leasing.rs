@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::driver::SessionTask;
-use super::engine::LeaseFacts;
+use super::engine::{LeaseFacts, Loss};
 use super::shared::{Mail, Member};
 use crate::contract::{Disposition, LeaseError, Side, lease_error_kind, lease_error_text};
 use crate::kernel;
@@ -15,11 +15,14 @@ impl SessionTask {
         let mut moved = false;
         if let Some(giveback) = self.engine.take_giveback() {
             moved = true;
-            if let Some(lease) = self.lease.take() {
+            if let Some(mut lease) = self.lease.take() {
                 if let Some(reason) = giveback.unclean
                     && giveback.disposition != Disposition::Close
                 {
                     self.context.counters.unclean(reason);
+                }
+                if let Some(tag) = giveback.retag {
+                    lease.retag(tag);
                 }
                 lease.release(giveback.disposition, giveback.unclean.is_none());
             }
@@ -156,8 +159,12 @@ impl SessionTask {
             // An end that answers our own is what was to be expected.
             let expected = lease.is_shut();
             let why = format!("{}: {why}", lease.endpoint());
-            self.engine
-                .upstream_lost(&why, delivered, self.hooks.as_mut());
+            let loss = Loss {
+                why: &why,
+                delivered,
+                tag: lease.tag(),
+            };
+            self.engine.upstream_lost(loss, self.hooks.as_mut());
             // One that is replaced unseen is no trouble.
             if !expected && !self.engine.is_asking() {
                 self.complain("lost", &format!("a connection was lost: {why}"));

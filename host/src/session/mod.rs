@@ -30,7 +30,7 @@ pub use context::ListenerContext;
 pub use counters::{ListenerCounters, SessionCounters};
 pub use driver::SessionTask;
 pub use end::End;
-pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts};
+pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts, Loss};
 pub use registry::{Phase, Registry, Ticket};
 pub use shared::{Crowds, Failure};
 pub use unplugged::Unplugged;

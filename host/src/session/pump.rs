@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::end::End;
-use super::engine::{Engine, MAX_BARREN_LEASES, other};
+use super::engine::{Engine, Giveback, Loss, MAX_BARREN_LEASES, other};
 use super::half::Owed;
 use super::held::{Asked, Dead, LeaseState, Replay};
 use super::steps::misuse;
-use crate::contract::{Choice, Hooks, LeaseError, Side, Target};
+use crate::contract::{Choice, Disposition, Hooks, LeaseError, Side, Target};
 use crate::plugin::SessionHooks;
 
 impl Engine {
@@ -290,8 +290,13 @@ impl Engine {
                 }
             }
             (Side::Upstream, Owed::Forward(_) | Owed::Discard(_)) => {
-                let why = "the upstream closed the connection in mid-reply";
-                self.lose(why, true, hooks)?;
+                // Nothing is sent again once it has replied, so that its tag does not matter.
+                let loss = Loss {
+                    why: "the upstream closed the connection in mid-reply",
+                    delivered: true,
+                    tag: &[],
+                };
+                self.lose(loss, hooks)?;
                 Ok(true)
             }
             (Side::Upstream, Owed::Rest) => {
@@ -362,12 +367,12 @@ impl Engine {
     }
 
     /// The connection is gone. Replaces it unseen where that is safe, and else tells the plugin.
-    pub(super) fn lose(
-        &mut self,
-        why: &str,
-        delivered: bool,
-        hooks: &mut dyn SessionHooks,
-    ) -> Result<(), End> {
+    pub(super) fn lose(&mut self, loss: Loss<'_>, hooks: &mut dyn SessionHooks) -> Result<(), End> {
+        let Loss {
+            why,
+            delivered,
+            tag,
+        } = loss;
         let LeaseState::Held(held) = &mut self.lease else {
             return Ok(());
         };
@@ -377,10 +382,16 @@ impl Engine {
         {
             let mut prefix = std::mem::take(prefix);
             let target = Arc::clone(&held.target);
-            let sent = held.sent;
-            self.giveback = Some(super::engine::Giveback {
-                disposition: crate::contract::Disposition::Close,
+            let dead = Dead {
+                why: why.to_owned(),
+                sent: held.sent,
+                told: self.has.contains(Hooks::ON_LEASED).then(|| tag.to_vec()),
+                retag: held.retag.take(),
+            };
+            self.giveback = Some(Giveback {
+                disposition: Disposition::Close,
                 unclean: Some("replaced"),
+                retag: None,
             });
             self.upstream.output.clear();
             self.upstream.output.take_over(&mut prefix);
@@ -389,10 +400,7 @@ impl Engine {
             self.upstream.ended = false;
             self.lease = LeaseState::Asked(Asked {
                 target,
-                replaces: Some(Dead {
-                    why: why.to_owned(),
-                    sent,
-                }),
+                replaces: Some(Box::new(dead)),
             });
             self.ask_pending = true;
             return Ok(());
@@ -409,7 +417,7 @@ impl Engine {
             // whatever were sent now would be taken for the rest.
             return Err(End::ReplyCut(why.to_owned()));
         }
-        self.give_back(crate::contract::Disposition::Close);
+        self.give_back(Disposition::Close);
         self.tell_lease_failed(LeaseError::Lost(why.to_owned()), hooks)
     }
 

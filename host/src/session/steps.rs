@@ -53,6 +53,12 @@ impl Engine {
                 }
                 self.release(side, disposition)?;
             }
+            Step::Retag(tag) => {
+                self.needs_lease("retag")?;
+                if let LeaseState::Held(held) = &mut self.lease {
+                    held.retag = Some(tag.into_boxed_slice());
+                }
+            }
             Step::Close(why) => return Err(End::Plugin(why)),
         }
         Ok(None)

@@ -166,6 +166,7 @@ impl Answer {
             Step::Forward(_)
             | Step::ForwardIdempotent(_)
             | Step::ForwardRest
+            | Step::Retag(_)
             | Step::Send((Side::Upstream, _)) => held,
             Step::Discard(_) | Step::Send((Side::Client, _)) | Step::Close(_) => true,
             Step::Lease(_) => !std::mem::replace(&mut held, true),

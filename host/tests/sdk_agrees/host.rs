@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use leaseway::contract as host;
 use leaseway::copy::{BufferPool, Passing, Room};
 use leaseway::plugin::{Fault, SessionHooks};
-use leaseway::session::{End, Engine, EngineLimits, Failure, LeaseFacts};
+use leaseway::session::{End, Engine, EngineLimits, Failure, LeaseFacts, Loss};
 use leaseway_sdk as sdk;
 
 use super::dealt::{Deal, Dealt, REPLY, measure};
@@ -237,9 +237,20 @@ impl Host {
 
     fn leased(&mut self) {
         self.upstream = Source::default();
+        let identity = self.last().identity.clone();
+        // As the pool hands on what one lease has left to the next.
+        let before = self.leases.iter().rfind(|lease| {
+            let kept = matches!(lease.end, LeaseEnd::Kept | LeaseEnd::Reset);
+            kept && lease.identity == identity
+        });
+        let retagged = before
+            .filter(|lease| lease.end == LeaseEnd::Kept)
+            .and_then(|lease| lease.retagged.clone());
+        let tag = retagged.clone().unwrap_or_else(|| "tag".to_owned());
         self.last().end = LeaseEnd::Held;
+        self.last().retagged = retagged;
         let facts = LeaseFacts {
-            tag: b"tag",
+            tag: tag.as_bytes(),
             // No replay, whatever the pool would say.
             fresh: true,
             endpoint: "127.0.0.1:1",
@@ -280,6 +291,9 @@ impl Host {
         let mut moved = false;
         if let Some(giveback) = self.engine.take_giveback() {
             moved = true;
+            if let Some(tag) = giveback.retag {
+                self.last().retagged = Some(tag.escape_ascii().to_string());
+            }
             let has_reset = self.hooks.has.contains(host::Hooks::RESET);
             self.last().end = match (giveback.disposition, giveback.unclean) {
                 (host::Disposition::Close, _) => LeaseEnd::Closed,
@@ -295,6 +309,7 @@ impl Host {
                 identity: target.identity.clone(),
                 sent: String::new(),
                 received: 0,
+                retagged: None,
                 end: LeaseEnd::Waiting,
             });
             if self.draining {
@@ -411,7 +426,7 @@ impl Host {
         let mut moved = false;
         if self.engine.upstream_end_is_loss() {
             let why = "the upstream closed the connection";
-            self.engine.upstream_lost(why, true, &mut self.hooks);
+            self.engine.upstream_lost(lost(why), &mut self.hooks);
             moved = true;
         }
         for side in [host::Side::Upstream, host::Side::Client] {
@@ -453,7 +468,7 @@ impl Host {
             Event::Lose if self.is_sharing() => self.shared.broken = Some("reset by peer"),
             Event::Lose => {
                 let why = "reset by peer";
-                self.engine.upstream_lost(why, true, &mut self.hooks);
+                self.engine.upstream_lost(lost(why), &mut self.hooks);
             }
             Event::Grant => self.leased(),
             Event::Fail => self.failed(to_error(busy())),
@@ -476,11 +491,19 @@ impl Host {
             calls: self.hooks.dealt.calls.clone(),
             to_client: self.to_client.escape_ascii().to_string(),
             to_upstream: self.to_upstream.escape_ascii().to_string(),
-            leases: self.leases.clone(),
+            leases: self.leases.iter().map(Lease::told).collect(),
             leased: self.engine.holds_lease(),
             waiting: self.waits(),
             end: self.engine.end().map(name),
         }
+    }
+}
+
+fn lost(why: &str) -> Loss<'_> {
+    Loss {
+        why,
+        delivered: true,
+        tag: b"",
     }
 }
 
@@ -550,6 +573,7 @@ fn to_steps(steps: Vec<sdk::Step>) -> Vec<host::Step> {
         sdk::Step::Send((to, bytes)) => host::Step::Send((to_side(to), bytes)),
         sdk::Step::Lease(target) => host::Step::Lease(to_target(target)),
         sdk::Step::Release(disposition) => host::Step::Release(to_disposition(disposition)),
+        sdk::Step::Retag(tag) => host::Step::Retag(tag),
         sdk::Step::Close(why) => host::Step::Close(why),
     };
     steps.into_iter().map(step).collect()

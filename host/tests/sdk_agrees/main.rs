@@ -61,7 +61,20 @@ pub(crate) struct Lease {
     pub(crate) identity: String,
     pub(crate) sent: String,
     pub(crate) received: u64,
+    /// What was put on its connection, for as long as that tells.
+    pub(crate) retagged: Option<String>,
     pub(crate) end: LeaseEnd,
+}
+
+impl Lease {
+    /// The host hears of a tag at the end of a lease, and it counts only on a connection that stays.
+    pub(crate) fn told(&self) -> Self {
+        let kept = self.end == LeaseEnd::Kept;
+        Self {
+            retagged: self.retagged.clone().filter(|_| kept),
+            ..self.clone()
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +148,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => bytes().prop_map(|bytes| Step::Send((Side::Upstream, bytes))),
         2 => (0..3).prop_map(|identity| Step::Lease(target(identity))),
         5 => disposition().prop_map(Step::Release),
+        2 => (0..10).prop_map(|tag| Step::Retag(format!("tag{tag}").into_bytes())),
         1 => prop::option::of(Just("done".to_owned())).prop_map(Step::Close),
     ]
 }

@@ -77,7 +77,7 @@ impl<const UPSTREAM_FIRST: bool> Exported for Told<UPSTREAM_FIRST> {
     fn reset(_: &Self, _: &mut Connection<'_>, _: &Target) -> Result<(), String> {
         Err("is never called".to_owned())
     }
-    fn probe(_: &Self, _: &mut Connection<'_>, _: u64) -> Result<(), String> {
+    fn probe(_: &Self, _: &mut Connection<'_>, _: &Target, _: u64) -> Result<(), String> {
         Err("is never called".to_owned())
     }
     fn replies(_: &Self) -> Box<dyn MeasureReplies> {
@@ -160,6 +160,10 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
                 identity: lease.target.identity.clone(),
                 sent: lease.sent.escape_ascii().to_string(),
                 received: lease.received,
+                retagged: lease
+                    .retagged
+                    .as_ref()
+                    .map(|tag| tag.escape_ascii().to_string()),
                 end: match &lease.end {
                     testing::LeaseEnd::Waiting => LeaseEnd::Waiting,
                     testing::LeaseEnd::Held => LeaseEnd::Held,
@@ -171,6 +175,7 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
                     testing::LeaseEnd::Doubted(_) => LeaseEnd::Doubted,
                 },
             })
+            .map(|lease| lease.told())
             .collect();
         Seen {
             calls: self.calls(),

@@ -138,7 +138,7 @@ impl Reset for Postgres {
 }
 
 impl Probe for Postgres {
-    fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+    fn probe(&self, c: &mut Connection<'_>, _: &Target, _idle_ms: u64) -> Result<(), String> {
         conversations::probe(c)
     }
 }

@@ -119,7 +119,7 @@ impl Reset for Redis {
 }
 
 impl Probe for Redis {
-    fn probe(&self, c: &mut Connection<'_>, _idle_ms: u64) -> Result<(), String> {
+    fn probe(&self, c: &mut Connection<'_>, _: &Target, _idle_ms: u64) -> Result<(), String> {
         conversations::probe(c)
     }
 }

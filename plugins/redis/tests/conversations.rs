@@ -176,7 +176,11 @@ fn only_a_server_at_work_is_alive() {
         "-NOPERM this user has no permissions to run the 'ping' command\r\n",
     ] {
         let script = script(&[("PING", reply)]);
-        assert_eq!(testing::probe(&redis(), script, 10), Ok(()), "{reply}");
+        assert_eq!(
+            testing::probe(&redis(), script, &Target::default(), 10),
+            Ok(()),
+            "{reply}"
+        );
     }
     for reply in [
         "+PONG",
@@ -193,6 +197,9 @@ fn only_a_server_at_work_is_alive() {
             .expect(&requests("PING"))
             .reply(reply.as_bytes())
             .close();
-        assert!(testing::probe(&redis(), script, 10).is_err(), "{reply}");
+        assert!(
+            testing::probe(&redis(), script, &Target::default(), 10).is_err(),
+            "{reply}"
+        );
     }
 }

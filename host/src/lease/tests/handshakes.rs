@@ -94,7 +94,7 @@ impl Caretaker for Picky {
         unreachable!("there is no reset")
     }
 
-    fn probe<'a>(&'a self, stream: TcpStream, _: Duration) -> Conversation<'a, ()> {
+    fn probe<'a>(&'a self, stream: TcpStream, _: &'a Target, _: Duration) -> Conversation<'a, ()> {
         Box::pin(async { Ok((meet(&self.probes, stream).await?, ())) })
     }
 }

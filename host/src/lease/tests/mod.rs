@@ -5,6 +5,7 @@
 mod dialing;
 mod handshakes;
 mod probes;
+mod tags;
 mod times;
 mod upstream;
 mod worker;

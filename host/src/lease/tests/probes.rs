@@ -91,7 +91,7 @@ impl Caretaker for Prober {
         unreachable!("there is no reset")
     }
 
-    fn probe<'a>(&'a self, stream: TcpStream, _: Duration) -> Conversation<'a, ()> {
+    fn probe<'a>(&'a self, stream: TcpStream, _: &'a Target, _: Duration) -> Conversation<'a, ()> {
         Box::pin(self.look(stream))
     }
 }

@@ -82,11 +82,15 @@ impl Worker {
     }
 
     pub(super) async fn lease(&self, identity: &str) -> Result<Lease, LeaseError> {
+        self.lease_of(target(identity)).await
+    }
+
+    pub(super) async fn lease_of(&self, target: Target) -> Result<Lease, LeaseError> {
         match borrow(
             &self.pools,
             &self.group,
             &self.caretaker,
-            &Arc::new(target(identity)),
+            &Arc::new(target),
             false,
         ) {
             Leasing::Ready(result) => result,

@@ -59,9 +59,10 @@ fn a_probe_exchanges_bytes_and_gives_the_connection_back() {
             tokio::task::yield_now().await;
             far.write_all(b"NG\r\n").await.unwrap();
         };
-        let (probed, ()) = tokio::join!(care.probe(near, Duration::ZERO), server);
+        let target = target();
+        let (probed, ()) = tokio::join!(care.probe(near, &target, Duration::ZERO), server);
         let (near, ()) = probed.unwrap();
-        let (mut near, greeting) = care.connect(near, &target()).await.unwrap();
+        let (mut near, greeting) = care.connect(near, &target).await.unwrap();
         let expected = Greeting {
             tag: b"tag".to_vec(),
             heard: false,
@@ -82,7 +83,10 @@ fn what_the_plugin_says_comes_back_and_the_connection_is_closed() {
         let care = conversations(json!({}), GUARD);
         let (near, mut far) = pair().await;
         far.write_all(b"-NOPE\n\n").await.unwrap();
-        let error = care.probe(near, Duration::ZERO).await.unwrap_err();
+        let error = care
+            .probe(near, &target(), Duration::ZERO)
+            .await
+            .unwrap_err();
         let says = "not a PONG: -NOPE\\n\\n".to_owned();
         assert_eq!(error, Trouble::Refused(says));
         let mut ping = [0; 6];
@@ -91,7 +95,10 @@ fn what_the_plugin_says_comes_back_and_the_connection_is_closed() {
 
         let (near, far) = pair().await;
         drop(far);
-        let error = care.probe(near, Duration::ZERO).await.unwrap_err();
+        let error = care
+            .probe(near, &target(), Duration::ZERO)
+            .await
+            .unwrap_err();
         assert!(
             matches!(&error, Trouble::Broke(text) if text.contains("Closed")),
             "{error:?}"
@@ -105,7 +112,10 @@ fn a_silent_upstream_ends_at_the_limit_and_is_no_fault() {
         let deed = json!({ "mode": "read", "hook": "probe" });
         let care = conversations(deed, Duration::from_millis(500));
         let (near, mut far) = pair().await;
-        let error = care.probe(near, Duration::ZERO).await.unwrap_err();
+        let error = care
+            .probe(near, &target(), Duration::ZERO)
+            .await
+            .unwrap_err();
         let says = "probe did not end within limits.conversation = 500ms".to_owned();
         assert_eq!(error, Trouble::Silent(says));
         assert!(is_closed(&mut far).await);
@@ -189,12 +199,34 @@ fn more_than_a_mebibyte_cannot_be_read_at_once() {
 }
 
 #[test]
+fn every_conversation_gets_the_target() {
+    run(async {
+        for hook in ["connect", "reset", "probe"] {
+            let care = conversations(json!({ "mode": "target", "hook": hook }), GUARD);
+            let (near, _far) = pair().await;
+            let target = Target {
+                group: Some("cache".to_owned()),
+                ..target()
+            };
+            let error = match hook {
+                "connect" => care.connect(near, &target).await.map(drop),
+                "reset" => care.reset(near, &target).await.map(drop),
+                _ => care.probe(near, &target, Duration::ZERO).await.map(drop),
+            };
+            let says = "test in Some(\"cache\")".to_owned();
+            assert_eq!(error.unwrap_err(), Trouble::Refused(says), "{hook}");
+        }
+    });
+}
+
+#[test]
 fn a_conversation_that_is_given_up_closes_its_connection() {
     run(async {
         let deed = json!({ "mode": "read", "hook": "probe" });
         let care = conversations(deed, GUARD);
         let (near, mut far) = pair().await;
-        let mut probe = care.probe(near, Duration::ZERO);
+        let target = target();
+        let mut probe = care.probe(near, &target, Duration::ZERO);
         let polled = futures_util::poll!(&mut probe);
         assert!(polled.is_pending());
         drop(probe);
@@ -219,7 +251,8 @@ async fn give_up(deed: Value, after: Duration) -> Vec<String> {
     let runtime = Runtime::new(None).unwrap();
     let care = Conversations::new(runtime.load(&config(deed)).unwrap());
     let (near, mut far) = pair().await;
-    let probe = care.probe(near, Duration::ZERO);
+    let target = target();
+    let probe = care.probe(near, &target, Duration::ZERO);
     assert!(tokio::time::timeout(after, probe).await.is_err());
     assert!(is_closed(&mut far).await);
     faults(&runtime)

@@ -6,6 +6,7 @@
 mod bulk;
 mod programs;
 mod promises;
+mod tags;
 mod told;
 mod toy;
 mod world;

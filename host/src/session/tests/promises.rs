@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::toy::{Dealt, SORRY, Toy, target};
+use super::toy::{Counting, Dealt, SORRY, Toy, target};
 use super::world::{Event, World, frames, is_sorry};
 use crate::contract::{Disposition, Hooks, Side, Step};
 use crate::session::engine::OUTPUT_HIGH_WATER;
@@ -124,6 +124,30 @@ proptest! {
         }
     }
 
+    /// A plugin that writes in the tag what its connection has been through can rely on it, also where
+    /// connections die and are replaced unseen.
+    #[test]
+    fn a_tag_is_true_of_its_connection(
+        sizes in vec(vec(any::<u8>(), 0..20), SESSIONS),
+        events in vec(event(true), 0..500),
+        limit in 1_usize..4,
+        idempotent in any::<bool>(),
+    ) {
+        let mut world = World::new(limit);
+        world.tag = b"0".to_vec();
+        for (session, sizes) in sizes.iter().enumerate() {
+            world.add(Box::new(Counting::new(idempotent)), requests(session, sizes));
+        }
+        for event in &events {
+            world.happen(event);
+            for &index in &world.idle {
+                let connection = &world.connections[index];
+                let says = String::from_utf8_lossy(&connection.tag);
+                prop_assert_eq!(says, connection.served.to_string(), "{:?}", connection);
+            }
+        }
+    }
+
     /// A connection that dies idle, or before anything arrived, is replaced unseen.
     #[test]
     fn idle_deaths_are_not_noticed(
@@ -190,6 +214,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         }),
         1 => Just(Step::Lease(target())),
         3 => disposition.prop_map(Step::Release),
+        1 => Just(Step::Retag(b"another".to_vec())),
         1 => Just(Step::Close(None)),
     ]
 }

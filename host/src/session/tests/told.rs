@@ -18,16 +18,21 @@ type Answers = VecDeque<Vec<Step>>;
 pub(super) struct Told {
     has: Hooks,
     choices: Answers,
+    leased: Answers,
     client: Answers,
     upstream: Answers,
     failed: Answers,
     /// Covers all that it is shown, where nothing else is put down.
     passes: bool,
     outcomes: Outcomes,
+    tags: Tags,
 }
 
 /// What it was told at the ends of its leases.
 pub(super) type Outcomes = Rc<RefCell<Vec<LeaseOutcome>>>;
+
+/// The tags that it was told at their beginnings.
+pub(super) type Tags = Rc<RefCell<Vec<String>>>;
 
 impl Default for Told {
     fn default() -> Self {
@@ -37,11 +42,13 @@ impl Default for Told {
                 | Hooks::ON_LEASE_FAILED
                 | Hooks::POOL_RETURN,
             choices: Answers::new(),
+            leased: Answers::new(),
             client: Answers::new(),
             upstream: Answers::new(),
             failed: Answers::new(),
             passes: false,
             outcomes: Outcomes::default(),
+            tags: Tags::default(),
         }
     }
 }
@@ -62,6 +69,18 @@ impl Told {
     /// Where it writes down what it is told at the ends of its leases.
     pub(super) fn outcomes(&self) -> Outcomes {
         Rc::clone(&self.outcomes)
+    }
+
+    /// Is told of its leases; these steps the next time.
+    pub(super) fn leased(mut self, steps: impl Into<Vec<Step>>) -> Self {
+        self.has |= Hooks::ON_LEASED;
+        self.leased.push_back(steps.into());
+        self
+    }
+
+    /// Where it writes down the tags that it is told.
+    pub(super) fn tags(&self) -> Tags {
+        Rc::clone(&self.tags)
     }
 
     /// The next time it is to choose: a lease, and these steps on it.
@@ -98,8 +117,10 @@ impl SessionHooks for Told {
         }))
     }
 
-    fn on_leased(&mut self, _: &Leased) -> Result<Vec<Step>, Fault> {
-        unreachable!("the hook is left out")
+    fn on_leased(&mut self, lease: &Leased) -> Result<Vec<Step>, Fault> {
+        let tag = String::from_utf8_lossy(&lease.tag).into_owned();
+        self.tags.borrow_mut().push(tag);
+        Ok(self.leased.pop_front().unwrap_or_default())
     }
 
     fn on_lease_failed(&mut self, _: &LeaseError) -> Result<Vec<Step>, Fault> {

@@ -146,6 +146,74 @@ impl SessionHooks for Toy {
     }
 }
 
+/// As [`Toy`], and keeps in the tag how many requests its connection has had.
+pub(super) struct Counting {
+    toy: Toy,
+    /// Before this lease.
+    before: u64,
+    /// In this lease.
+    sent: u64,
+}
+
+impl Counting {
+    pub(super) fn new(idempotent: bool) -> Self {
+        Self {
+            toy: Toy::new(idempotent),
+            before: 0,
+            sent: 0,
+        }
+    }
+}
+
+impl SessionHooks for Counting {
+    fn has(&self) -> Hooks {
+        self.toy.has() | Hooks::ON_LEASED
+    }
+
+    fn choose_upstream(&mut self, bytes: &[u8]) -> Result<Choice, Fault> {
+        let choice = self.toy.choose_upstream(bytes);
+        self.sent = u64::from(self.toy.outstanding);
+        choice
+    }
+
+    fn on_leased(&mut self, lease: &Leased) -> Result<Vec<Step>, Fault> {
+        self.before = String::from_utf8_lossy(&lease.tag).parse().unwrap();
+        Ok(Vec::new())
+    }
+
+    fn on_lease_failed(&mut self, why: &LeaseError) -> Result<Vec<Step>, Fault> {
+        self.toy.on_lease_failed(why)
+    }
+
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Result<Vec<Step>, Fault> {
+        let outstanding = self.toy.outstanding;
+        let mut steps = self.toy.on_data(origin, data)?;
+        if origin == Side::Client {
+            self.sent += u64::from(self.toy.outstanding - outstanding);
+        } else if let Some(Step::Release(_)) = steps.last() {
+            let tag = (self.before + self.sent).to_string();
+            steps.insert(steps.len() - 1, Step::Retag(tag.into_bytes()));
+        }
+        Ok(steps)
+    }
+
+    fn on_eof(&mut self, side: Side) -> Result<Vec<Step>, Fault> {
+        self.toy.on_eof(side)
+    }
+
+    fn pool_return(&mut self, outcome: LeaseOutcome) -> Result<Disposition, Fault> {
+        self.toy.pool_return(outcome)
+    }
+
+    fn on_request_failed(&mut self, _: &LeaseError, _: u32) -> Result<Vec<u8>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn poll_fault(&mut self, _: &mut Context<'_>) -> Poll<Fault> {
+        Poll::Pending
+    }
+}
+
 /// Answers with step lists dealt beforehand, sensible or not.
 pub(super) struct Dealt {
     pub(super) has: Hooks,

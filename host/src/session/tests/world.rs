@@ -9,7 +9,7 @@ use super::toy::SORRY;
 use crate::contract::{Disposition, LeaseError, Side};
 use crate::copy::{BufferPool, Passing, Room};
 use crate::plugin::SessionHooks;
-use crate::session::{Engine, EngineLimits, LeaseFacts};
+use crate::session::{Engine, EngineLimits, LeaseFacts, Loss};
 
 /// An upstream connection, with the server at its other end.
 #[derive(Default, Debug)]
@@ -21,6 +21,9 @@ pub(super) struct Connection {
     pub(super) dead: bool,
     /// Anything was taken by the server in this lease.
     delivered: bool,
+    pub(super) tag: Vec<u8>,
+    /// Frames that the server has ever taken.
+    pub(super) served: u64,
 }
 
 impl Connection {
@@ -39,6 +42,7 @@ impl Connection {
                 break;
             }
             self.outbound.extend(self.inbound.drain(..len));
+            self.served += 1;
         }
     }
 }
@@ -68,6 +72,8 @@ pub(super) struct World {
     pub(super) piped: usize,
     /// Connections that may be open at a time.
     limit: usize,
+    /// What `connect` says of those that are opened from now on.
+    pub(super) tag: Vec<u8>,
 }
 
 /// One thing that happens.
@@ -105,6 +111,7 @@ impl World {
             echoes_bytes: false,
             piped: 0,
             limit,
+            tag: Vec::new(),
         }
     }
 
@@ -218,10 +225,12 @@ impl World {
         }
         session.engine.run(session.hooks.as_mut());
         if session.engine.upstream_end_is_loss() {
-            let delivered = self.connections[lease].delivered;
-            session
-                .engine
-                .upstream_lost("killed", delivered, session.hooks.as_mut());
+            let loss = Loss {
+                why: "killed",
+                delivered: connection.delivered,
+                tag: &connection.tag,
+            };
+            session.engine.upstream_lost(loss, session.hooks.as_mut());
         }
     }
 
@@ -249,7 +258,10 @@ impl World {
         let connection = match reused {
             Some(connection) => connection,
             None if open < self.limit => {
-                self.connections.push(Connection::default());
+                self.connections.push(Connection {
+                    tag: self.tag.clone(),
+                    ..Connection::default()
+                });
                 self.connections.len() - 1
             }
             None => return,
@@ -259,7 +271,7 @@ impl World {
         session.asked = None;
         session.lease = Some(connection);
         let facts = LeaseFacts {
-            tag: b"",
+            tag: &self.connections[connection].tag,
             fresh: reused.is_none(),
             endpoint: "e",
         };
@@ -271,6 +283,9 @@ impl World {
         let session = &mut self.sessions[index];
         if let Some(giveback) = session.engine.take_giveback() {
             let connection = session.lease.take().expect("gives back what it holds");
+            if let Some(tag) = giveback.retag {
+                self.connections[connection].tag = tag.into_vec();
+            }
             if giveback.disposition == Disposition::Keep && giveback.unclean.is_none() {
                 self.idle.push(connection);
             } else {
