@@ -1,5 +1,6 @@
 //! A real PostgreSQL cluster of a test's own.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +16,7 @@ use crate::wait::eventually;
 
 const MEND: &str = "apt-get install postgresql";
 const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(10);
 
 /// Where Debian puts the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -42,7 +44,7 @@ host all old 127.0.0.1/32 md5
 
 /// A server on a free loopback port, with the users `postgres` (trusted), `app` and `other` (SCRAM, the
 /// password is `secret`), `plain` (`plain-secret`) and `old` (MD5, `old-secret`), and a database
-/// `shop` of `app`. Killed on drop.
+/// `shop` of `app`. Stopped on drop.
 #[derive(Debug)]
 pub struct PostgresServer {
     address: SocketAddr,
@@ -59,7 +61,7 @@ impl PostgresServer {
         let dir = TempDir::new("postgres");
         give(dir.path());
         let data = dir.path().join("data");
-        let mut init = servant("initdb");
+        let mut init = servant(newest().join("bin/initdb"));
         init.arg("--pgdata").arg(&data);
         init.args(["--username", "postgres", "--auth", "trust", "--no-sync"]);
         init.args(["--encoding", "UTF8", "--locale", "C.UTF-8"]);
@@ -81,7 +83,7 @@ impl PostgresServer {
     }
 
     async fn launch(&mut self) {
-        let mut command = servant("postgres");
+        let mut command = servant(newest().join("bin/postgres"));
         command.arg("-D").arg(self.dir.path().join("data"));
         command.args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()]);
         for setting in [
@@ -159,6 +161,16 @@ impl PostgresServer {
     }
 }
 
+/// Killed, it would leave segments of shared memory behind.
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // Without a checkpoint: its data go as well.
+            process.stop(Signal::QUIT, STOP);
+        }
+    }
+}
+
 /// A connection string, for a server or a relay.
 #[must_use]
 pub fn url(address: SocketAddr, user: &str, password: &str, database: &str) -> String {
@@ -166,9 +178,10 @@ pub fn url(address: SocketAddr, user: &str, password: &str, database: &str) -> S
     format!("postgresql://{user}{colon}{password}@{address}/{database}")
 }
 
-/// A program of the newest version there is, run as somebody whom PostgreSQL serves.
-fn servant(program: &str) -> Command {
-    let program = newest().join("bin").join(program);
+/// A program that refuses to run as root, run as somebody else then. That user has to own the
+/// folders that it writes to: [`give`].
+#[must_use]
+pub fn servant(program: impl AsRef<OsStr>) -> Command {
     if !rustix::process::geteuid().is_root() {
         return Command::new(program);
     }
@@ -193,8 +206,11 @@ fn newest() -> PathBuf {
     }
 }
 
-/// Lets the servant write to a folder.
-fn give(folder: &Path) {
+/// Lets a [`servant`] write to a folder.
+///
+/// # Panics
+/// There is no such folder, or no such user.
+pub fn give(folder: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -73,6 +73,21 @@ impl Process {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal)
             .unwrap_or_else(|why| panic!("cannot send {signal:?} to {}: {why}", self.name));
+    }
+
+    /// Asks it to end by this signal, and waits; kills it if it has not ended within `patience`.
+    /// It may have ended before.
+    pub fn stop(&mut self, signal: Signal, patience: Duration) {
+        let started = Instant::now();
+        if self.ended().is_none() {
+            self.signal(signal);
+        }
+        while self.ended().is_none() {
+            if started.elapsed() > patience {
+                return self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Kills it and waits until it is gone. It may have ended before.
