@@ -55,7 +55,26 @@ pub async fn pgbench(args: &[&str], deadline: Duration) -> Output {
     run("pgbench", args, deadline, "apt-get install postgresql").await
 }
 
+/// Runs pgbench; none if it has not ended within `deadline`, and so was killed.
+///
+/// # Panics
+/// It is not installed.
+pub async fn pgbench_within(args: &[&str], deadline: Duration) -> Option<Output> {
+    run_within("pgbench", args, deadline, "apt-get install postgresql").await
+}
+
 async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
+    run_within(program, args, deadline, mend)
+        .await
+        .unwrap_or_else(|| panic!("{program} {args:?} has not ended within {deadline:?}"))
+}
+
+async fn run_within(
+    program: &str,
+    args: &[&str],
+    deadline: Duration,
+    mend: &str,
+) -> Option<Output> {
     let child = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
@@ -66,11 +85,11 @@ async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Ou
         .unwrap_or_else(|why| panic!("cannot start {program}: {why}; mend it with `{mend}`"));
     let output = timeout(deadline, child.wait_with_output())
         .await
-        .unwrap_or_else(|_| panic!("{program} {args:?} has not ended within {deadline:?}"))
+        .ok()?
         .unwrap_or_else(|why| panic!("{program} {args:?}: {why}"));
-    Output {
+    Some(Output {
         success: output.status.success(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    })
 }
