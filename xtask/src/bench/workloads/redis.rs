@@ -1,30 +1,22 @@
-//! The work: which peers do it, and which figures come of it.
+//! Requests to Redis, each with a reply that is known beforehand.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context;
-use clap::ValueEnum;
 use leaseway_tests::RedisServer;
 use leaseway_tests::resp::encode;
-use tokio::runtime::Runtime;
 
-use super::load::idle::Idle;
-use super::load::requests::Load;
-use super::load::{Exchange, Outcome, bulk, delay, sessions};
-use super::peers::{Peer, Running, Tools};
-use super::report::{Kind, Table};
-use super::series::Better;
-use super::usage::Meter;
-use super::{Effort, loading};
+use super::{Bench, POOL};
+use crate::bench::load::idle::Idle;
+use crate::bench::load::requests::Load;
+use crate::bench::load::{Exchange, Outcome, delay, sessions};
+use crate::bench::peers::{Peer, Running};
+use crate::bench::report::{Kind, Table};
+use crate::bench::series::Better;
+use crate::bench::usage::Meter;
 
-/// Sessions that do nothing, or little.
-const MANY: usize = 10_000;
-/// Those of the sessions that a relay can hold which are left to others.
-const SPARE: usize = 100;
 /// Bytes of a value.
 const VALUE: usize = 64;
-/// Connections to the server where a relay pools them.
-const POOL: usize = 20;
 /// Sessions at a time, where each is for one request, and then as many connections.
 const AT_A_TIME: usize = 50;
 
@@ -36,61 +28,6 @@ const OTHERS: [Peer; 5] = [
     Peer::Twemproxy,
     Peer::Go,
 ];
-
-/// One kind of work, by the name that the command line has for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Workload {
-    /// Bytes as fast as they go, on 1 and 8 streams.
-    Bulk,
-    /// Requests of 64 bytes on 50 and 500 sessions that stay.
-    Requests,
-    /// A session for each request.
-    Sessions,
-    /// The same before a server that is 5 ms away.
-    Delayed,
-    /// 10,000 sessions that do nothing.
-    Idle,
-    /// 10,000 sessions with one request a second each.
-    Ticking,
-    /// 1,000 clients that read and write, where possible on 20 connections.
-    Thousand,
-    /// The same at a fixed rate, and 50 clients, one request at a time and 16.
-    Shared,
-    /// What a plugin adds to a request.
-    Plugins,
-    /// How long a plugin takes to load.
-    Loading,
-}
-
-impl Workload {
-    pub(super) const ALL: [Self; 10] = [
-        Self::Bulk,
-        Self::Requests,
-        Self::Sessions,
-        Self::Delayed,
-        Self::Idle,
-        Self::Ticking,
-        Self::Thousand,
-        Self::Shared,
-        Self::Plugins,
-        Self::Loading,
-    ];
-
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Bulk => "bulk: bytes from the server as fast as they go",
-            Self::Requests => "requests: redis GET, 64 B, on sessions that stay",
-            Self::Sessions => "sessions: a new session for each redis GET, 50 at a time",
-            Self::Delayed => "delayed: the same, before a server that is 5 ms away",
-            Self::Idle => "idle: sessions that do nothing after one request",
-            Self::Ticking => "ticking: one request a second on each session",
-            Self::Thousand => "thousand: 1,000 clients, redis GET and SET",
-            Self::Shared => "shared: redis GET, 64 B, on 20 connections",
-            Self::Plugins => "plugins: what a plugin adds, redis GET, 64 B, 20 sessions that stay",
-            Self::Loading => "loading: from the start to a checked config",
-        }
-    }
-}
 
 const RATE: Kind = Kind {
     name: "requests/s",
@@ -121,79 +58,8 @@ const P999: Kind = Kind {
     better: Better::Less,
 };
 
-/// What all runs need.
-struct Bench<'a> {
-    effort: Effort,
-    /// Up to `MANY`.
-    many: usize,
-    tools: &'a Tools,
-    runtime: &'a Runtime,
-}
-
-/// Does one kind of work.
-pub(super) fn run(
-    workload: Workload,
-    effort: Effort,
-    tools: &Tools,
-    runtime: &Runtime,
-) -> anyhow::Result<Vec<Table>> {
-    let bench = Bench {
-        effort,
-        many: tools.max_sessions.saturating_sub(SPARE).min(MANY),
-        tools,
-        runtime,
-    };
-    let title = workload.title();
-    match workload {
-        Workload::Bulk => bench.bulk(title),
-        Workload::Requests => bench.requests(title),
-        Workload::Sessions => bench.sessions(title),
-        Workload::Delayed => bench.delayed(title),
-        Workload::Idle => bench.idle(title),
-        Workload::Ticking => bench.ticking(title),
-        Workload::Thousand => bench.thousand(title),
-        Workload::Shared => bench.shared(title),
-        Workload::Plugins => bench.plugins(title),
-        Workload::Loading => loading::run(title, effort, tools),
-    }
-}
-
 impl Bench<'_> {
-    fn bulk(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        const SPEED: Kind = Kind {
-            name: "GB/s",
-            better: Better::More,
-        };
-        const COST: Kind = Kind {
-            name: "relay CPU, s a GB",
-            better: Better::Less,
-        };
-        let peers = [
-            Peer::Direct,
-            Peer::Haproxy,
-            Peer::HaproxySplicing,
-            Peer::Nginx,
-            Peer::Go,
-            Peer::Plain,
-        ];
-        let all = self.start(&peers, bulk::source()?, POOL)?;
-        let mut tables = Vec::new();
-        for streams in [1, 8] {
-            let mut table = Table::new(format!("{title}; streams: {streams}"));
-            self.in_turn(&all, |running| {
-                let time = self.effort.time;
-                let figures = bulk::run(running.address, streams, time, &running.meter)
-                    .with_context(|| running.failed())?;
-                table.push(running.peer, SPEED, figures.gigabytes_per_second);
-                table.push(running.peer, COST, figures.cpu_seconds_per_gigabyte);
-                Ok(())
-            })?;
-            tables.push(table);
-        }
-        Ok(tables)
-    }
-
-    fn requests(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn requests(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         let peers = [&OTHERS[..], &[Peer::Bare, Peer::Plain]].concat();
         let (redis, exchanges) = self.redis(500)?;
         let all = self.start(&peers, redis.addr(), POOL)?;
@@ -210,7 +76,7 @@ impl Bench<'_> {
         Ok(tables)
     }
 
-    fn sessions(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn sessions(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         let peers = [
             &OTHERS[..],
             &[
@@ -226,7 +92,7 @@ impl Bench<'_> {
         self.one_request_each(title, &redis, &all, &exchanges[0][1])
     }
 
-    fn delayed(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn delayed(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         let peers = [
             Peer::Direct,
             Peer::Haproxy,
@@ -271,7 +137,7 @@ impl Bench<'_> {
         Ok(vec![table])
     }
 
-    fn idle(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn idle(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         const BYTES: Kind = Kind {
             name: "resident bytes a session",
             better: Better::Less,
@@ -309,7 +175,7 @@ impl Bench<'_> {
         Ok(vec![table])
     }
 
-    fn ticking(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn ticking(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         let peers = [&OTHERS[..], &[Peer::Plain, Peer::Redis]].concat();
         let (redis, exchanges) = self.redis(1)?;
         let reads = vec![vec![exchanges[0][1].clone()]; self.many];
@@ -324,7 +190,7 @@ impl Bench<'_> {
         Ok(vec![table])
     }
 
-    fn thousand(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn thousand(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         let peers = [
             &OTHERS[..],
             &[
@@ -347,7 +213,7 @@ impl Bench<'_> {
         Ok(vec![table])
     }
 
-    fn shared(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn shared(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         let peers = [&OTHERS[..], &[Peer::Redis, Peer::RedisExclusive]].concat();
         let (redis, exchanges) = self.redis(1000)?;
         let all = self.start(&peers, redis.addr(), POOL)?;
@@ -364,7 +230,7 @@ impl Bench<'_> {
         Ok(tables)
     }
 
-    fn plugins(&self, title: &str) -> anyhow::Result<Vec<Table>> {
+    pub(super) fn plugins(&self, title: &str) -> anyhow::Result<Vec<Table>> {
         const SHARE: Kind = Kind {
             name: "relay CPU, of that without a plugin",
             better: Better::Less,
@@ -413,18 +279,6 @@ impl Bench<'_> {
         Ok(vec![table])
     }
 
-    /// Every peer does the work in turn, in each round.
-    fn in_turn(
-        &self,
-        all: &[Running],
-        mut work: impl FnMut(&Running) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        for _ in 0..self.effort.rounds {
-            all.iter().try_for_each(&mut work)?;
-        }
-        Ok(())
-    }
-
     /// In each round all peers carry as much as they can, and then half of what the slowest can:
     /// the same for all, or the slower ones would be asked for less. An exchange is `depth`
     /// requests.
@@ -449,24 +303,6 @@ impl Bench<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Starts all of them.
-    fn start(
-        &self,
-        peers: &[Peer],
-        upstream: SocketAddr,
-        pool: usize,
-    ) -> anyhow::Result<Vec<Running>> {
-        let mut all = Vec::new();
-        for peer in peers {
-            let before = peer.before().filter(|_| self.tools.baseline.is_some());
-            for peer in [Some(*peer), before].into_iter().flatten() {
-                let start = Running::start(peer, upstream, pool, self.tools);
-                all.push(self.runtime.block_on(start)?);
-            }
-        }
-        Ok(all)
     }
 
     fn saturate(&self, running: &Running, clients: &[Vec<Exchange>]) -> anyhow::Result<Outcome> {
@@ -503,7 +339,7 @@ impl Bench<'_> {
         let load = Load {
             address: server.addr(),
             clients: &writes,
-            time: std::time::Duration::from_millis(50),
+            time: Duration::from_millis(50),
         };
         load.saturate(&Meter::new(None))
             .context("the server cannot be filled")?;
