@@ -1,21 +1,20 @@
 //! Sessions that are there and say nothing.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::Exchange;
-use super::poll::{Client, Poll};
 use crate::bench::usage::Meter;
 
 /// What waiting for a figure to stand still may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Sessions that do nothing, each after one exchange, as clients have had by the time they fall idle.
-pub(in crate::bench) struct Idle<'a> {
+/// Sessions that do nothing.
+pub(in crate::bench) struct Idle {
     pub(in crate::bench) sessions: usize,
-    pub(in crate::bench) exchange: &'a Exchange,
     /// How long they are looked at.
     pub(in crate::bench) time: Duration,
 }
@@ -28,16 +27,18 @@ pub(in crate::bench) struct Cost {
     pub(in crate::bench) cpu_micros_a_second: f64,
 }
 
-impl Idle<'_> {
-    pub(in crate::bench) fn cost(
+impl Idle {
+    /// Opens sessions by `open`, which returns what keeps one open, and measures them.
+    pub(in crate::bench) fn cost<S>(
         &self,
-        address: SocketAddr,
         meter: &Meter,
+        mut open: impl FnMut() -> anyhow::Result<S>,
     ) -> anyhow::Result<Cost> {
+        let mut opened = |count| -> anyhow::Result<Vec<S>> { (0..count).map(|_| open()).collect() };
         // What is made once for all is not counted.
-        let first = talked(address, 64, self.exchange)?;
+        let first = opened(64)?;
         let before = settled(meter)?;
-        let rest = talked(address, self.sessions, self.exchange)?;
+        let rest = opened(self.sessions)?;
         let after = settled(meter)?;
         let (began, busy) = (Instant::now(), meter.cpu()?);
         std::thread::sleep(self.time);
@@ -51,29 +52,35 @@ impl Idle<'_> {
     }
 }
 
-fn talked(
+/// A connection whose replies are waited for, but not for ever.
+pub(super) fn connected(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address)
+        .with_context(|| format!("a client cannot connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// A client that has had one exchange, as clients have by the time they fall idle.
+pub(in crate::bench) fn answered(
     address: SocketAddr,
-    sessions: usize,
     exchange: &Exchange,
-) -> anyhow::Result<Vec<Client>> {
-    let mut all = Vec::new();
-    let mut poll = Poll::new()?;
-    for number in 0..sessions {
-        let mut client = Client::connect(address)?;
-        poll.add(&client.stream, number)?;
-        client.send(&exchange.request)?;
-        loop {
-            let ready = poll.wait(PATIENCE)?.count();
-            if ready == 0 {
-                bail!("a client has had no reply for {PATIENCE:?}");
-            }
-            if client.receive(&exchange.reply)? {
-                break;
-            }
-        }
-        all.push(client);
+) -> anyhow::Result<TcpStream> {
+    let mut stream = connected(address)?;
+    stream
+        .write_all(&exchange.request)
+        .context("a client cannot send its request")?;
+    let mut reply = vec![0; exchange.reply.len()];
+    stream
+        .read_exact(&mut reply)
+        .context("a client cannot read its reply")?;
+    if reply != exchange.reply {
+        bail!(
+            "a client got \"{}\", and not what it had asked for",
+            reply.escape_ascii()
+        );
     }
-    Ok(all)
+    Ok(stream)
 }
 
 /// The relay's memory, once it has been the same for a while.

@@ -7,11 +7,14 @@ mod redis;
 
 use std::net::SocketAddr;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use tokio::runtime::Runtime;
 
+use super::load::idle::Idle;
 use super::peers::{Peer, Running, Tools};
-use super::report::Table;
+use super::report::{Kind, Table};
+use super::series::Better;
 use super::{Effort, loading};
 
 /// Sessions that do nothing, or little.
@@ -75,6 +78,15 @@ impl Workload {
         }
     }
 }
+
+const BYTES: Kind = Kind {
+    name: "resident bytes a session",
+    better: Better::Less,
+};
+const IDLE_CPU: Kind = Kind {
+    name: "relay CPU, µs a second, of all of them",
+    better: Better::Less,
+};
 
 /// What all runs need.
 struct Bench<'a> {
@@ -142,5 +154,25 @@ impl Bench<'_> {
             }
         }
         Ok(all)
+    }
+
+    /// Measures what so many sessions cost that do nothing once `open` has opened them.
+    fn push_idle<S>(
+        &self,
+        table: &mut Table,
+        running: &Running,
+        sessions: usize,
+        open: impl FnMut() -> anyhow::Result<S>,
+    ) -> anyhow::Result<()> {
+        let idle = Idle {
+            sessions,
+            time: self.effort.time,
+        };
+        let cost = idle
+            .cost(&running.meter, open)
+            .with_context(|| running.failed())?;
+        table.push(running.peer, BYTES, cost.bytes_each);
+        table.push(running.peer, IDLE_CPU, cost.cpu_micros_a_second);
+        Ok(())
     }
 }

@@ -7,9 +7,8 @@ use leaseway_tests::RedisServer;
 use leaseway_tests::resp::encode;
 
 use super::{Bench, POOL};
-use crate::bench::load::idle::Idle;
 use crate::bench::load::requests::Load;
-use crate::bench::load::{Exchange, Outcome, delay, sessions};
+use crate::bench::load::{Exchange, Outcome, delay, idle, sessions};
 use crate::bench::peers::{Peer, Running};
 use crate::bench::report::{Kind, Table};
 use crate::bench::series::Better;
@@ -138,14 +137,6 @@ impl Bench<'_> {
     }
 
     pub(super) fn idle(&self, title: &str) -> anyhow::Result<Vec<Table>> {
-        const BYTES: Kind = Kind {
-            name: "resident bytes a session",
-            better: Better::Less,
-        };
-        const IDLE_CPU: Kind = Kind {
-            name: "relay CPU, µs a second, of all of them",
-            better: Better::Less,
-        };
         let peers = [
             Peer::Haproxy,
             Peer::Nginx,
@@ -160,16 +151,8 @@ impl Bench<'_> {
             for peer in peers {
                 // Afresh each time: memory that a process has had once it keeps.
                 let running = self.start(&[peer], redis.addr(), POOL)?.remove(0);
-                let idle = Idle {
-                    sessions: self.many,
-                    exchange: &exchanges[0][1],
-                    time: self.effort.time,
-                };
-                let cost = idle
-                    .cost(running.address, &running.meter)
-                    .with_context(|| running.failed())?;
-                table.push(peer, BYTES, cost.bytes_each);
-                table.push(peer, IDLE_CPU, cost.cpu_micros_a_second);
+                let open = || idle::answered(running.address, &exchanges[0][1]);
+                self.push_idle(&mut table, &running, self.many, open)?;
             }
         }
         Ok(vec![table])
