@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measures the relay beside haproxy, nginx, twemproxy and a Go program, on this machine.
+    /// Measures the relay beside haproxy, nginx, twemproxy, a Go program and PgBouncer, on this machine.
     Bench(bench::Options),
     /// A peer of the bench, for itself alone.
     #[command(name = bench::bare::COMMAND, hide = true)]

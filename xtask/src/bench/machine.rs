@@ -27,6 +27,8 @@ pub(super) fn facts(tools: &Tools) -> Vec<(&'static str, String)> {
         ("twemproxy", "nutcracker", "-V"),
         ("go", "go", "version"),
         ("redis-server", "redis-server", "--version"),
+        ("pgbouncer", "pgbouncer", "--version"),
+        ("postgresql", "pgbench", "--version"),
     ] {
         facts.push((name, version(program, option)));
     }
@@ -34,7 +36,7 @@ pub(super) fn facts(tools: &Tools) -> Vec<(&'static str, String)> {
 }
 
 /// The first line that a program prints of itself, wherever it prints it.
-fn version(program: &str, option: &str) -> String {
+pub(super) fn version(program: &str, option: &str) -> String {
     let said = Command::new(program).arg(option).output();
     let said = said.map(|output| [output.stdout, output.stderr].concat());
     let text = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();

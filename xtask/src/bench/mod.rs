@@ -44,7 +44,7 @@ impl Effort {
         rounds: 5,
         time: Duration::from_secs(3),
     };
-    /// All of it in three minutes.
+    /// All of it in four minutes.
     const QUICK: Self = Self {
         rounds: 1,
         time: Duration::from_millis(800),
@@ -54,7 +54,7 @@ impl Effort {
 /// What the command line says.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// One short round of each: about three minutes, and figures that only show what is far off.
+    /// One short round of each: about four minutes, and figures that only show what is far off.
     #[arg(long)]
     quick: bool,
     /// Only these workloads; left out, all.

@@ -23,6 +23,8 @@ struct Row {
     kind: Kind,
     peer: Peer,
     rounds: Vec<f64>,
+    /// Why there are no figures.
+    instead: Option<String>,
 }
 
 /// One piece of work, as all peers did it.
@@ -39,7 +41,9 @@ struct Line {
     figure: &'static str,
     peer: &'static str,
     rounds: Vec<f64>,
-    spread: Spread,
+    spread: Option<Spread>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instead: Option<String>,
     of_direct: Option<Spread>,
     of_best_peer: Option<Spread>,
 }
@@ -61,8 +65,27 @@ impl Table {
                 kind,
                 peer,
                 rounds: vec![figure],
+                instead: None,
             }),
         }
+    }
+
+    /// Says why a peer has no figures; what it had so far is dropped, since ratios are made of
+    /// figures of the same round.
+    pub(super) fn give_up(&mut self, peer: Peer, kind: Kind, why: impl Into<String>) {
+        self.rows.retain(|row| row.peer != peer);
+        self.rows.push(Row {
+            kind,
+            peer,
+            rounds: Vec::new(),
+            instead: Some(why.into()),
+        });
+    }
+
+    /// Whether this peer has been given up.
+    pub(super) fn has_given_up(&self, peer: Peer) -> bool {
+        let of_peer = |row: &Row| row.peer == peer && row.instead.is_some();
+        self.rows.iter().any(of_peer)
     }
 
     /// The lines, kind by kind in the order in which they came first.
@@ -79,25 +102,24 @@ impl Table {
         };
         let mut lines = Vec::new();
         for kind in &kinds {
-            let direct = of_kind(kind).find(|row| row.peer == Peer::Direct);
+            let direct =
+                of_kind(kind).find(|row| row.peer == Peer::Direct && row.instead.is_none());
             let best = of_kind(kind)
-                .filter(|row| row.peer.is_rival())
+                .filter(|row| row.peer.is_rival() && row.instead.is_none())
                 .map(|row| row.rounds.clone())
                 .reduce(|a, b| {
                     let pairs = a.iter().zip(&b);
                     pairs.map(|(a, b)| kind.better.of(*a, *b)).collect()
                 });
             for row in of_kind(kind) {
-                let Some(spread) = Spread::of(&row.rounds) else {
-                    continue;
-                };
                 let best = best.as_ref().filter(|_| row.peer.is_ours());
                 lines.push(Line {
                     work: self.title.clone(),
                     figure: kind.name,
                     peer: row.peer.name(),
                     rounds: row.rounds.clone(),
-                    spread,
+                    spread: Spread::of(&row.rounds),
+                    instead: row.instead.clone(),
                     of_direct: direct
                         .filter(|direct| direct.peer != row.peer)
                         .and_then(|direct| Spread::of_ratios(&row.rounds, &direct.rounds)),
@@ -118,10 +140,15 @@ impl Table {
         for line in self.lines() {
             let figure = if line.figure == last { "" } else { line.figure };
             last = line.figure;
-            let Spread { min, median, max } = line.spread;
+            let peer = line.peer;
+            let Some(Spread { min, median, max }) = line.spread else {
+                let why = line.instead.as_deref().unwrap_or_default();
+                let why = why.replace('|', "\\|");
+                text += &format!("| {figure} | {peer} | {why} | | | | |\n");
+                continue;
+            };
             text += &format!(
-                "| {figure} | {} | {} | {} | {} | {} | {} |\n",
-                line.peer,
+                "| {figure} | {peer} | {} | {} | {} | {} | {} |\n",
                 number(median),
                 number(min),
                 number(max),
@@ -238,5 +265,26 @@ mod tests {
         let rival = lines.iter().find(|line| line.peer == "nginx");
         assert!(rival.is_some_and(|line| line.of_best_peer.is_none()));
         assert!(table.markdown().contains("| leaseway, no plugin | 60.0 |"));
+    }
+    #[test]
+    fn a_peer_that_is_given_up_has_words_and_is_compared_with_nobody() {
+        let kind = Kind {
+            name: "transactions/s",
+            better: Better::More,
+        };
+        let mut table = Table::new("work");
+        table.push(Peer::PgBouncer, kind, 10.0);
+        table.push(Peer::Postgres, kind, 20.0);
+        table.give_up(Peer::PgBouncer, kind, "no | luck");
+        assert!(table.has_given_up(Peer::PgBouncer));
+        assert!(!table.has_given_up(Peer::Postgres));
+        let lines = table.lines();
+        assert!(lines.iter().all(|line| line.of_best_peer.is_none()));
+        let markdown = table.markdown();
+        assert!(
+            markdown.contains("| pgbouncer | no \\| luck | |"),
+            "{markdown}"
+        );
+        assert!(!markdown.contains("| 10.0 |"), "{markdown}");
     }
 }

@@ -1,11 +1,14 @@
 //! The load: what clients do, and what it is measured by.
 //!
 //! One thread and one epoll, so that it costs little beside what is measured; replies are compared
-//! with what is expected, byte for byte, since a relay that mixes them up is not fast.
+//! with what is expected, byte for byte, since a relay that mixes them up is not fast. On PostgreSQL the
+//! clients are those of pgbench, a process of its own.
 
 pub(super) mod bulk;
 pub(super) mod delay;
 pub(super) mod idle;
+pub(super) mod login;
+pub(super) mod pgbench;
 pub(super) mod poll;
 pub(super) mod requests;
 pub(super) mod sessions;

@@ -1,6 +1,8 @@
 //! What is measured: the direct connection, the relays that a user would pick, and Leaseway in its
 //! several uses. Each is one process, or one and its children, on a loopback address of its own.
 
+mod configs;
+
 use std::fmt;
 use std::fs;
 use std::net::SocketAddr;
@@ -11,21 +13,27 @@ use anyhow::Context;
 use leaseway_tests::Relay;
 use leaseway_tests::dir::TempDir;
 use leaseway_tests::ports;
+use leaseway_tests::postgres;
 use leaseway_tests::process::Process;
 use leaseway_tests::wait::{GENEROUS, eventually};
 use tokio::net::TcpStream;
 
 use super::bare;
+use super::machine;
 use super::usage::Meter;
 use crate::packages;
 use crate::shell::{self, Cmd};
 use crate::workspace::Workspace;
+use configs::{Leaseway, STREAM_MODULE};
 
 /// Files of a relay that are not those of its sessions.
 const SPARE_FILES: u64 = 600;
 
-/// The module of nginx that relays TCP, where Debian puts it.
-const STREAM_MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
+/// The first PgBouncer that knows which connection has which named statement, in transaction mode.
+const FOLLOWS_STATEMENTS: (u32, u32) = (1, 21);
+
+/// Whom PgBouncer lets in, without a password.
+const USERS: &str = "\"postgres\" \"\"\n";
 
 /// Who does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +61,18 @@ pub(super) enum Peer {
     Redis,
     /// The same, with `pooling = "command-exclusive"`: each request leases a connection.
     RedisExclusive,
+    PgBouncer,
+    /// Under the postgres plugin, which lends a connection for a transaction, with as many workers
+    /// as there are cores.
+    Postgres,
+    /// The same with one worker: one core, as `PgBouncer` has.
+    PostgresOneWorker,
     /// As `Plain`, by another build.
     PlainBefore,
     /// As `Redis`, by another build.
     RedisBefore,
+    /// As `PostgresOneWorker`, by another build.
+    PostgresBefore,
 }
 
 impl Peer {
@@ -75,8 +91,12 @@ impl Peer {
             Self::Passer => "leaseway, passing plugin",
             Self::Redis => "leaseway, redis plugin",
             Self::RedisExclusive => "leaseway, redis plugin, exclusive",
+            Self::PgBouncer => "pgbouncer",
+            Self::Postgres => "leaseway, postgres plugin",
+            Self::PostgresOneWorker => "leaseway, postgres plugin, 1 worker",
             Self::PlainBefore => "baseline, no plugin",
             Self::RedisBefore => "baseline, redis plugin",
+            Self::PostgresBefore => "baseline, postgres plugin, 1 worker",
         }
     }
 
@@ -84,7 +104,12 @@ impl Peer {
     pub(super) fn is_rival(self) -> bool {
         matches!(
             self,
-            Self::Haproxy | Self::HaproxySplicing | Self::Nginx | Self::Twemproxy | Self::Go
+            Self::Haproxy
+                | Self::HaproxySplicing
+                | Self::Nginx
+                | Self::Twemproxy
+                | Self::Go
+                | Self::PgBouncer
         )
     }
 
@@ -93,6 +118,7 @@ impl Peer {
         match self {
             Self::Plain => Some(Self::PlainBefore),
             Self::Redis => Some(Self::RedisBefore),
+            Self::PostgresOneWorker => Some(Self::PostgresBefore),
             _ => None,
         }
     }
@@ -117,6 +143,8 @@ pub(super) struct Tools {
     pub(super) plugins: PathBuf,
     /// Sessions that each relay can hold, two files each.
     pub(super) max_sessions: usize,
+    /// Whether PgBouncer can serve statements that are prepared under a name.
+    pub(super) pgbouncer_follows_statements: bool,
     go_pool: PathBuf,
     /// This program, which has the bare copy loop in it.
     this: PathBuf,
@@ -136,6 +164,11 @@ impl Tools {
             ("nginx", "nginx-light"),
             ("nutcracker", "nutcracker"),
             ("go", "golang-go"),
+            ("pgbouncer", "pgbouncer"),
+            // What Debian calls the server's programs is in no PATH; this comes with it.
+            ("pg_ctlcluster", "postgresql"),
+            ("pgbench", "postgresql"),
+            ("psql", "postgresql-client"),
         ] {
             if !shell::has(program) {
                 missing.push(package);
@@ -144,6 +177,7 @@ impl Tools {
         if !Path::new(STREAM_MODULE).exists() {
             missing.push("libnginx-mod-stream");
         }
+        missing.dedup();
         if !missing.is_empty() {
             packages::install(&missing, "the bench")?;
         }
@@ -162,6 +196,10 @@ impl Tools {
             baseline,
             plugins: workspace.plugins(),
             max_sessions: usize::try_from(files.saturating_sub(SPARE_FILES) / 2)?,
+            pgbouncer_follows_statements: follows_statements(&machine::version(
+                "pgbouncer",
+                "--version",
+            )),
             go_pool,
             this: std::env::current_exe().context("cannot find this program")?,
         })
@@ -201,6 +239,7 @@ impl Running {
             | Peer::Nginx
             | Peer::Twemproxy
             | Peer::Go
+            | Peer::PgBouncer
             | Peer::Bare
             | Peer::BareLending => Self::start_rival(peer, upstream, pool, tools).await,
             _ => Ok(Self::start_leaseway(peer, upstream, pool, tools).await),
@@ -223,26 +262,46 @@ impl Running {
                     _ => &["splice-request", "splice-response"],
                 };
                 (
-                    haproxy(address, upstream, tools.max_sessions, splice),
+                    configs::haproxy(address, upstream, tools.max_sessions, splice),
                     "haproxy".as_ref(),
                     &["-db", "-f"],
                 )
             }
             Peer::Nginx => (
-                nginx(address, upstream, dir.path(), tools.max_sessions),
+                configs::nginx(address, upstream, dir.path(), tools.max_sessions),
                 "nginx".as_ref(),
                 &["-c"],
             ),
             Peer::Twemproxy => (
-                twemproxy(address, upstream, pool),
+                configs::twemproxy(address, upstream, pool),
                 "nutcracker".as_ref(),
                 &["-c"],
             ),
+            Peer::PgBouncer => {
+                let users = dir.path().join("users");
+                fs::write(&users, USERS)
+                    .with_context(|| format!("cannot write {}", users.display()))?;
+                postgres::give(&users);
+                let follows = tools.pgbouncer_follows_statements;
+                let limits = (tools.max_sessions, pool);
+                (
+                    configs::pgbouncer(address, upstream, &users, limits, follows),
+                    "pgbouncer".as_ref(),
+                    &[],
+                )
+            }
             Peer::Bare | Peer::BareLending => (String::new(), &tools.this, &[bare::COMMAND]),
             _ => (String::new(), &tools.go_pool, &[]),
         };
         fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
-        let mut command = Command::new(program);
+        let mut command = match peer {
+            Peer::PgBouncer => {
+                postgres::give(dir.path());
+                postgres::give(&file);
+                postgres::servant(program)
+            }
+            _ => Command::new(program),
+        };
         command.args(args).current_dir(dir.path());
         match peer {
             Peer::Go => command
@@ -305,22 +364,41 @@ impl Running {
     }
 
     async fn start_leaseway(peer: Peer, upstream: SocketAddr, pool: usize, tools: &Tools) -> Self {
-        let (module, most) = match peer {
-            Peer::Chooser => (Some("chooser"), tools.max_sessions),
-            Peer::Passer => (Some("passer"), tools.max_sessions),
-            Peer::Redis | Peer::RedisExclusive | Peer::RedisBefore => (Some("redis"), pool),
+        let (module, max_connections) = match peer {
+            Peer::Chooser => (Some("{plugins}/chooser.wasm"), tools.max_sessions),
+            Peer::Passer => (Some("{plugins}/passer.wasm"), tools.max_sessions),
+            Peer::Redis | Peer::RedisExclusive | Peer::RedisBefore => {
+                (Some("{plugins}/redis.wasm"), pool)
+            }
+            // Another build has a plugin of its own.
+            Peer::Postgres | Peer::PostgresOneWorker | Peer::PostgresBefore => {
+                (Some("builtin:postgres"), pool)
+            }
             _ => (None, tools.max_sessions),
         };
-        let plugins = tools.plugins.to_string_lossy();
-        let upstream = upstream.to_string();
         let settings = match peer {
             Peer::RedisExclusive => "config = { pooling = \"command-exclusive\" }\n",
+            Peer::Postgres | Peer::PostgresOneWorker | Peer::PostgresBefore => {
+                "[plugins.p.config]\npooling = \"transaction\"\n\
+                 users = { postgres = { auth = \"trust\" } }\n"
+            }
             _ => "",
         };
-        let config = leaseway(module, settings, most);
+        let workers = match peer {
+            Peer::PostgresOneWorker | Peer::PostgresBefore => Some(1),
+            _ => None,
+        };
+        let config = configs::leaseway(&Leaseway {
+            workers,
+            module,
+            settings,
+            max_connections,
+        });
+        let plugins = tools.plugins.to_string_lossy();
+        let upstream = upstream.to_string();
         let values = [("upstream", &*upstream), ("plugins", &*plugins)];
         let binary = match peer {
-            Peer::PlainBefore | Peer::RedisBefore => tools.baseline.as_ref(),
+            Peer::PlainBefore | Peer::RedisBefore | Peer::PostgresBefore => tools.baseline.as_ref(),
             _ => None,
         };
         let binary = binary.unwrap_or(&tools.leaseway);
@@ -345,51 +423,24 @@ pub(super) struct Calls {
     pub(super) seconds: f64,
 }
 
-fn leaseway(module: Option<&str>, settings: &str, most: usize) -> String {
-    let plugin = module.map_or_else(String::new, |name| {
-        format!("[plugins.p]\nmodule = \"{{plugins}}/{name}.wasm\"\n{settings}")
-    });
-    let governed = module.map_or("", |_| "plugin = \"p\"\n");
-    format!(
-        "{plugin}\
-         [upstreams.server]\n\
-         endpoints = [\"{{upstream}}\"]\n\
-         pool = {{ max-connections = {most}, max-idle = {most} }}\n\
-         [listeners.clients]\n\
-         bind = \"{{listen}}\"\n\
-         {governed}\
-         upstreams = [\"server\"]\n\
-         [admin]\n\
-         bind = \"{{admin}}\"\n"
-    )
+/// By what PgBouncer says of itself: `PgBouncer 1.18.0`.
+fn follows_statements(version: &str) -> bool {
+    let mut numbers = version.split([' ', '.']).skip(1).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= FOLLOWS_STATEMENTS,
+        _ => false,
+    }
 }
 
-fn haproxy(listen: SocketAddr, upstream: SocketAddr, sessions: usize, splice: &[&str]) -> String {
-    let splice = splice.join("\n  option ");
-    format!(
-        "global\n  maxconn {sessions}\n  maxpipes 100\n\
-         defaults\n  mode tcp\n  option {splice}\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
-         listen clients\n  bind {listen} backlog 4096\n  server one {upstream}\n"
-    )
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn nginx(listen: SocketAddr, upstream: SocketAddr, dir: &Path, sessions: usize) -> String {
-    let dir = dir.display();
-    let connections = sessions * 2 + 100;
-    format!(
-        "load_module {STREAM_MODULE};\n\
-         daemon off;\nworker_processes auto;\n\
-         pid {dir}/pid;\nerror_log stderr error;\n\
-         events {{ worker_connections {connections}; }}\n\
-         stream {{\n  access_log off;\n\
-         server {{ listen {listen} backlog=4096 reuseport; proxy_pass {upstream}; tcp_nodelay on; }}\n}}\n"
-    )
-}
-
-fn twemproxy(listen: SocketAddr, upstream: SocketAddr, pool: usize) -> String {
-    format!(
-        "clients:\n  listen: {listen}\n  redis: true\n  backlog: 4096\n  preconnect: true\n  \
-         server_connections: {pool}\n  distribution: ketama\n  hash: fnv1a_64\n  \
-         servers:\n   - {upstream}:1\n"
-    )
+    #[test]
+    fn pgbouncer_follows_statements_from_1_21_on() {
+        assert!(!follows_statements("PgBouncer 1.18.0"));
+        assert!(follows_statements("PgBouncer 1.21.0"));
+        assert!(follows_statements("PgBouncer 2.0.0"));
+        assert!(!follows_statements("does not say"));
+    }
 }

@@ -3,6 +3,7 @@
 //! Here is what all kinds of it have in common; each file has those of one server.
 
 mod bulk;
+mod postgres;
 mod redis;
 
 use std::net::SocketAddr;
@@ -45,12 +46,14 @@ pub(crate) enum Workload {
     Shared,
     /// What a plugin adds to a request.
     Plugins,
+    /// pgbench, 32 clients on 20 connections, and 1,000 clients that do nothing.
+    Postgres,
     /// How long a plugin takes to load.
     Loading,
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Bulk,
         Self::Requests,
         Self::Sessions,
@@ -60,6 +63,7 @@ impl Workload {
         Self::Thousand,
         Self::Shared,
         Self::Plugins,
+        Self::Postgres,
         Self::Loading,
     ];
 
@@ -74,6 +78,7 @@ impl Workload {
             Self::Thousand => "thousand: 1,000 clients, redis GET and SET",
             Self::Shared => "shared: redis GET, 64 B, on 20 connections",
             Self::Plugins => "plugins: what a plugin adds, redis GET, 64 B, 20 sessions that stay",
+            Self::Postgres => "postgres: pgbench -S, 32 clients on 20 connections",
             Self::Loading => "loading: from the start to a checked config",
         }
     }
@@ -121,6 +126,7 @@ pub(super) fn run(
         Workload::Thousand => bench.thousand(title),
         Workload::Shared => bench.shared(title),
         Workload::Plugins => bench.plugins(title),
+        Workload::Postgres => bench.postgres(title),
         Workload::Loading => loading::run(title, effort, tools),
     }
 }
