@@ -17,6 +17,7 @@ pub mod plugins;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod python;
 pub mod redis;
 pub mod relay;
 pub mod resp;

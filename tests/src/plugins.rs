@@ -35,7 +35,8 @@ pub fn programs() -> PathBuf {
         .to_owned()
 }
 
-fn target() -> PathBuf {
+/// The target directory.
+pub(crate) fn target() -> PathBuf {
     programs()
         .parent()
         .expect("a profile's folder is in the target directory")

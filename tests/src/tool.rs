@@ -63,7 +63,8 @@ pub async fn pgbench_within(args: &[&str], deadline: Duration) -> Option<Output>
     run_within("pgbench", args, deadline, "apt-get install postgresql").await
 }
 
-async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
+/// Runs any program; `mend` is how to get it.
+pub(crate) async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
     run_within(program, args, deadline, mend)
         .await
         .unwrap_or_else(|| panic!("{program} {args:?} has not ended within {deadline:?}"))

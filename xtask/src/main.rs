@@ -7,6 +7,7 @@
 
 mod bench;
 mod demo;
+mod drivers;
 mod packages;
 mod plugins;
 mod shell;
@@ -39,6 +40,8 @@ enum Command {
         #[arg(long)]
         dev: bool,
     },
+    /// Installs Python's drivers of PostgreSQL into target/drivers, for the tests.
+    Drivers,
     /// Builds the plugins and examples for wasm32-wasip1 into target/plugins.
     Plugins {
         /// Where to take the wasm target from; left out, the first that works.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options),
         Command::BareRelay(options) => bench::bare::run(&options),
         Command::Demo { dev } => demo::run(dev),
+        Command::Drivers => drivers::run(),
         Command::Plugins { with } => plugins::run(with),
         Command::Test => test::run(),
     };

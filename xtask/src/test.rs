@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::demo;
+use crate::drivers;
 use crate::packages;
 use crate::plugins;
 use crate::shell::{self, Cmd};
@@ -42,6 +43,7 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         "look for redis-server, redis-tools and postgresql",
         install,
     )?;
+    report.stage("drivers", "cargo xtask drivers", drivers::run)?;
     report.command("format", &cargo(workspace, ["fmt", "--all", "--check"]))?;
     report.stage("plugins", "cargo xtask plugins", || plugins::run(None))?;
     // With all targets, dependencies have the features that the tests need too: the same ones are
