@@ -249,13 +249,35 @@ impl Relay {
     /// It has ended, or this is not Linux.
     #[must_use]
     pub fn rss_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most that it has been since the start, or since [`Self::forget_peak`].
+    ///
+    /// # Panics
+    /// As [`Self::rss_bytes`].
+    #[must_use]
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Lets [`Self::peak_bytes`] begin anew.
+    ///
+    /// # Panics
+    /// As [`Self::rss_bytes`].
+    pub fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        std::fs::write(&path, "5").unwrap_or_else(|why| panic!("{path}: {why}"));
+    }
+
+    fn memory(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
         let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
         let kilobytes = text
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(name))
             .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .unwrap_or_else(|| panic!("{path} has no VmRSS"));
+            .unwrap_or_else(|| panic!("{path} has no {name}"));
         kilobytes * 1024
     }
 
