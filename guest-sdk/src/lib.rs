@@ -68,6 +68,8 @@
 //! leaseway-sdk = { path = "../leaseway/guest-sdk" }
 //! ```
 //!
+//! What one session must know of another goes through the [`store`].
+//!
 //! Build it with `cargo build --release --target wasm32-wasip1`, and name
 //! `target/wasm32-wasip1/release/leaseway_plugin_ping.wasm` in the relay's config. Test it
 //! natively, without any wasm, with the [`testing`] module. What the host does with each step is
@@ -96,6 +98,7 @@ pub mod frame;
 mod hooks;
 pub mod log;
 mod steps;
+pub mod store;
 mod target;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

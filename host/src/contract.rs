@@ -26,6 +26,7 @@ pub(crate) mod conversation_side {
         with: {
             "leaseway:plugin/types": crate::contract::session_side::leaseway::plugin::types,
             "leaseway:plugin/log": crate::contract::session_side::leaseway::plugin::log,
+            "leaseway:plugin/store": crate::contract::session_side::leaseway::plugin::store,
             "leaseway:plugin/connection.connection": crate::plugin::Connection,
         },
     });

@@ -66,6 +66,8 @@ hook = "1ms"
 conversation = "1m"
 sessions-per-instance = 1
 max-shown = "48KiB"
+store-entries = 7
+store-bytes = "3MiB"
 
 [plugins.a]
 module = "/opt/a.wasm"
@@ -275,6 +277,8 @@ fn every_key_arrives_where_it_belongs() {
                 conversation: Duration::from_secs(60),
                 sessions_per_instance: 1,
                 max_shown: 48 << 10,
+                store_entries: 7,
+                store_bytes: 3 << 20,
             },
         }
     );

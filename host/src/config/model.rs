@@ -101,6 +101,10 @@ pub struct PluginLimits {
     pub sessions_per_instance: u32,
     /// `max-shown`: bytes of one side that a session keeps to show to the plugin. Default 64KiB.
     pub max_shown: usize,
+    /// `store-entries`: entries of the plugin's key-value store. Default 100,000.
+    pub store_entries: u32,
+    /// `store-bytes`: bytes that they take together. Default 16MiB.
+    pub store_bytes: u64,
 }
 
 impl Default for PluginLimits {
@@ -111,6 +115,8 @@ impl Default for PluginLimits {
             conversation: Duration::from_secs(2),
             sessions_per_instance: 256,
             max_shown: 64 << 10,
+            store_entries: 100_000,
+            store_bytes: 16 << 20,
         }
     }
 }

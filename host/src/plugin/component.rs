@@ -22,7 +22,7 @@ pub(super) const CONTRACT_RANGE: &str = "0.1.x";
 /// The same for the check: a version is compatible if it begins so.
 const CONTRACT_PREFIX: &str = "0.1.";
 /// The interfaces that the host provides.
-const PROVIDED: [&str; 3] = ["types", "log", "connection"];
+const PROVIDED: [&str; 4] = ["types", "log", "store", "connection"];
 /// The interfaces that a plugin provides.
 const REQUIRED: [&str; 3] = ["plugin-meta", "session-hooks", "conversations"];
 

@@ -107,10 +107,12 @@ impl Conversations {
         let plugin = &*self.plugin;
         let limit = plugin.limits.conversation;
         let log = Arc::clone(&self.log);
+        let shared = Arc::clone(&plugin.store);
+        let limits = &plugin.limits;
         let mut talk = Talk {
             conversations: self,
             hook,
-            store: GuestState::for_conversation(&plugin.engine, log, &plugin.limits, stream),
+            store: GuestState::for_conversation(&plugin.engine, log, shared, limits, stream),
             ended: false,
         };
         self.shard.call(hook);

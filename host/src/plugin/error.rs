@@ -84,7 +84,7 @@ pub enum LoadError {
     },
     /// It wants something that no plugin gets.
     #[error(
-        "plugin {plugin}: {module} imports {import}, which plugins do not get: they have the log, clocks and random numbers, but no files, network or environment"
+        "plugin {plugin}: {module} imports {import}, which plugins do not get: they have the log, a store, clocks and random numbers, but no files, network or environment"
     )]
     Import {
         /// The plugin's name in the config.

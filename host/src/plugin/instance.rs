@@ -69,7 +69,8 @@ impl Instance {
     pub(super) fn new(plugin: &Plugin, log: &Arc<PluginLog>) -> Result<Self, Fault> {
         let time = TimeLimit::Setup(plugin.limits.hook);
         let log = Arc::clone(log);
-        let mut store = GuestState::for_sessions(&plugin.engine, log, &plugin.limits, time);
+        let shared = Arc::clone(&plugin.store);
+        let mut store = GuestState::for_sessions(&plugin.engine, log, shared, &plugin.limits, time);
         begin(&mut store, Speaker::Plugin);
         let _working = plugin.ticking.works();
         let exports = plugin

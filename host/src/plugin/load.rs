@@ -20,6 +20,7 @@ use super::metrics::{Hook, Metrics, PluginMetrics};
 use super::output::{Speaker, printable};
 use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
+use super::store::{self, SharedStore};
 use super::ticker::{Ticker, Ticking};
 use super::{builtin, cache, sandbox};
 use crate::config::{ModuleSource, PluginConfig, PluginLimits};
@@ -52,6 +53,8 @@ pub struct Plugin {
     pub(super) config: String,
     pub(super) limits: PluginLimits,
     pub(super) metrics: Arc<PluginMetrics>,
+    /// Shared by all instances.
+    pub(super) store: Arc<SharedStore>,
     info: PluginInfo,
     settings: Settings,
     pub(super) ticking: Ticking,
@@ -137,7 +140,8 @@ impl Runtime {
         let ticking = self.ticker.start();
         let working = ticking.works();
         let limits = PluginLimits::default();
-        let info = Setup::new(&self.engine, &sessions, &limits, origin)?.describe()?;
+        let store = SharedStore::new(&limits, Arc::default());
+        let info = Setup::new(&self.engine, &sessions, &limits, &store, origin)?.describe()?;
         drop((working, ticking));
         let image = checked.component.image_range();
         Ok(Inspection {
@@ -179,7 +183,10 @@ impl Runtime {
         let ticking = self.ticker.start();
         let working = ticking.works();
         let json = config.config.to_string();
-        let mut setup = Setup::new(&self.engine, &sessions, &config.limits, origin)?;
+        let limits = &config.limits;
+        let metrics = self.metrics.plugin(&config.name);
+        let store = SharedStore::new(limits, metrics.store());
+        let mut setup = Setup::new(&self.engine, &sessions, limits, &store, origin)?;
         let info = setup.describe()?;
         let settings = setup.configure(&json)?;
         check_settings(&settings, origin)?;
@@ -190,8 +197,9 @@ impl Runtime {
             sessions,
             conversations,
             config: json,
-            limits: config.limits.clone(),
-            metrics: self.metrics.plugin(&config.name),
+            limits: limits.clone(),
+            metrics,
+            store,
             info,
             settings,
             ticking,
@@ -203,6 +211,7 @@ impl Runtime {
         let mut linker = Linker::new(&self.engine);
         sandbox::define(&mut linker, &self.engine, component, false)?;
         log::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        store::define(&mut linker)?;
         // The plugin's world imports it, but no session hook can get hold of a connection.
         for (name, item) in component.component_type().imports(&self.engine) {
             if Interface::parse(name).is_some_and(|interface| interface.name == "connection") {
@@ -219,6 +228,7 @@ impl Runtime {
         let mut linker = Linker::new(&self.engine);
         sandbox::define(&mut linker, &self.engine, &checked.component, true)?;
         log::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+        store::define(&mut linker)?;
         connection::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
         ConversationInstancePre::new(linker.instantiate_pre(&checked.component)?)
     }
@@ -258,11 +268,13 @@ impl<'a> Setup<'a> {
         engine: &Engine,
         sessions: &SessionInstancePre<GuestState>,
         limits: &PluginLimits,
+        shared: &Arc<SharedStore>,
         origin: Origin<'a>,
     ) -> Result<Self, LoadError> {
         let log = PluginLog::new(Arc::from(origin.plugin));
         let time = TimeLimit::Setup(limits.hook);
-        let mut store = GuestState::for_sessions(engine, log, limits, time);
+        let shared = Arc::clone(shared);
+        let mut store = GuestState::for_sessions(engine, log, shared, limits, time);
         begin(&mut store, Speaker::Plugin);
         match sessions.instantiate(&mut store) {
             Ok(instance) => Ok(Self {

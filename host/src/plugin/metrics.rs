@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::hooks::Fault;
+use super::store::{REFUSALS, Usage};
 
 /// Calls into a plugin, each kind counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +127,7 @@ impl Shard {
 pub(super) struct PluginMetrics {
     plugin: String,
     shards: Mutex<Vec<Arc<Shard>>>,
+    stores: Mutex<Vec<Arc<Usage>>>,
 }
 
 impl PluginMetrics {
@@ -134,6 +136,18 @@ impl PluginMetrics {
         let shard = Arc::new(Shard::default());
         lock(&self.shards).push(Arc::clone(&shard));
         shard
+    }
+
+    /// Where a store of the plugin counts. It outlives the store, for the same reason.
+    pub(super) fn store(&self) -> Arc<Usage> {
+        let usage = Arc::new(Usage::default());
+        lock(&self.stores).push(Arc::clone(&usage));
+        usage
+    }
+
+    fn stores(&self, of: impl Fn(&Usage) -> &AtomicU64) -> u64 {
+        let stores = lock(&self.stores);
+        stores.iter().map(|usage| of(usage).load(Relaxed)).sum()
     }
 
     fn sum<N: std::iter::Sum>(&self, of: impl Fn(&Shard) -> N) -> N {
@@ -157,6 +171,7 @@ impl Metrics {
         let metrics = Arc::new(PluginMetrics {
             plugin: name.to_owned(),
             shards: Mutex::default(),
+            stores: Mutex::default(),
         });
         plugins.push(Arc::clone(&metrics));
         metrics
@@ -249,14 +264,45 @@ impl Metrics {
         &self,
         encoder: &mut DescriptorEncoder<'_>,
         (name, help): (&str, &str),
-        of: impl Fn(&Shard) -> i64,
+        of: impl Fn(&PluginMetrics) -> i64,
     ) -> fmt::Result {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for plugin in lock(&self.plugins).iter() {
-            let value: i64 = plugin.sum(&of);
             family
                 .encode_family(&[("plugin", plugin.plugin.as_str())])?
-                .encode_gauge(&value)?;
+                .encode_gauge(&of(plugin))?;
+        }
+        Ok(())
+    }
+
+    fn stores(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let entries = (
+            "leaseway_plugin_store_entries",
+            "Entries of the plugin's store, with those that have expired and have not been swept",
+        );
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.gauge(encoder, entries, |p| gauge(p.stores(|u| &u.entries)))?;
+        let bytes = (
+            "leaseway_plugin_store_bytes",
+            "Bytes that these count against limits.store-bytes",
+        );
+        self.gauge(encoder, bytes, |p| gauge(p.stores(|u| &u.bytes)))?;
+        let mut family = encoder.encode_descriptor(
+            "leaseway_plugin_store_refused",
+            "Entries that the plugin's store did not take, by reason",
+            None,
+            MetricType::Counter,
+        )?;
+        for plugin in lock(&self.plugins).iter() {
+            for (index, reason) in REFUSALS.into_iter().enumerate() {
+                let count = plugin.stores(|usage| &usage.refused[index]);
+                if count > 0 {
+                    let labels = [("plugin", plugin.plugin.as_str()), ("reason", reason)];
+                    family
+                        .encode_family(&labels)?
+                        .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
         }
         Ok(())
     }
@@ -274,9 +320,14 @@ impl Collector for Metrics {
         self.times(&mut encoder)?;
         self.faults(&mut encoder)?;
         let instances = ("leaseway_plugin_instances", "Instances that serve sessions");
-        self.gauge(&mut encoder, instances, |s| s.instances.load(Relaxed))?;
+        self.gauge(&mut encoder, instances, |plugin| {
+            plugin.sum(|shard| shard.instances.load(Relaxed))
+        })?;
         let sessions = ("leaseway_plugin_sessions", "Sessions that instances hold");
-        self.gauge(&mut encoder, sessions, |s| s.sessions.load(Relaxed))
+        self.gauge(&mut encoder, sessions, |plugin| {
+            plugin.sum(|shard| shard.sessions.load(Relaxed))
+        })?;
+        self.stores(&mut encoder)
     }
 }
 

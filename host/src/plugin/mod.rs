@@ -21,6 +21,7 @@ mod output;
 mod plugin_log;
 mod sandbox;
 mod state;
+mod store;
 mod ticker;
 mod worker;
 

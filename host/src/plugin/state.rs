@@ -13,6 +13,7 @@ use super::limits::{CallTime, MIN_COPY, MemoryLimit, SPARE_HANDLES};
 use super::output::{Output, Speaker};
 use super::plugin_log::PluginLog;
 use super::sandbox::Wasi;
+use super::store::SharedStore;
 
 /// The data of a store: one per instance, of either kind.
 pub(super) struct GuestState {
@@ -20,6 +21,8 @@ pub(super) struct GuestState {
     pub(super) time: CallTime,
     pub(super) output: Output,
     pub(super) wasi: Wasi,
+    /// The key-value store of the plugin's section.
+    pub(super) store: Arc<SharedStore>,
     /// The connection of a conversation. Session hooks never have one.
     pub(super) connection: Option<TcpStream>,
     /// Reading from it or writing to it has failed.
@@ -35,10 +38,11 @@ impl GuestState {
     pub(super) fn for_sessions(
         engine: &Engine,
         log: Arc<PluginLog>,
+        store: Arc<SharedStore>,
         limits: &PluginLimits,
         call: TimeLimit,
     ) -> Store<Self> {
-        let mut store = Self::store(engine, log, limits, call);
+        let mut store = Self::store(engine, log, store, limits, call);
         store.epoch_deadline_callback(|mut store| store.data_mut().time.elapsed());
         store
     }
@@ -47,11 +51,12 @@ impl GuestState {
     pub(super) fn for_conversation(
         engine: &Engine,
         log: Arc<PluginLog>,
+        store: Arc<SharedStore>,
         limits: &PluginLimits,
         connection: TcpStream,
     ) -> Store<Self> {
         let time = TimeLimit::Conversation(limits.conversation);
-        let mut store = Self::store(engine, log, limits, time);
+        let mut store = Self::store(engine, log, store, limits, time);
         store.data_mut().connection = Some(connection);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
@@ -61,6 +66,7 @@ impl GuestState {
     fn store(
         engine: &Engine,
         log: Arc<PluginLog>,
+        store: Arc<SharedStore>,
         limits: &PluginLimits,
         call: TimeLimit,
     ) -> Store<Self> {
@@ -69,6 +75,7 @@ impl GuestState {
             time: CallTime::new(call),
             output: Output::new(log),
             wasi: Wasi::new(),
+            store,
             connection: None,
             connection_broke: false,
             heard: false,

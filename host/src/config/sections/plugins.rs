@@ -24,6 +24,8 @@ const GIB: u64 = 1 << 30;
 /// command left out.
 const LEAST_SHOWN: u64 = 32 << 10;
 const MAX_SESSIONS_PER_INSTANCE: u64 = 1_000_000;
+/// Growing one of many shards of a larger store would keep a worker waiting for milliseconds.
+const MAX_STORE_ENTRIES: u64 = 4_000_000;
 /// Tables and lists within each other, in a plugin's config.
 const MAX_DEPTH: usize = 64;
 
@@ -95,6 +97,12 @@ fn limits(mut table: Table<'_>) -> PluginLimits {
         max_shown: table.or("max-shown", default.max_shown, |value| {
             let size = value.size(LEAST_SHOWN..=GIB)?;
             usize::try_from(size).map_err(|_| "is more than this machine can address".to_owned())
+        }),
+        store_entries: table.or("store-entries", default.store_entries, |value| {
+            value.number(1..=MAX_STORE_ENTRIES)
+        }),
+        store_bytes: table.or("store-bytes", default.store_bytes, |value| {
+            value.size(MIB..=64 * GIB)
         }),
     };
     if !table.is_broken() {

@@ -6,6 +6,7 @@ mod containment;
 mod conversations;
 mod loading;
 mod sandboxing;
+mod storing;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
