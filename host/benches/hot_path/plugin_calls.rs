@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::Criterion;
-use leaseway::contract::{Choice, Disposition, Side, Step};
+use leaseway::contract::{Choice, Disposition, LeaseError, Side, Step};
 use leaseway::plugin::{Fault, SessionHooks, WorkerPlugin};
 
 use super::built::{info, load, load_with};
@@ -42,6 +42,14 @@ pub(super) fn bench(criterion: &mut Criterion) {
     }
     group.bench_function("choose-upstream, wasm no-op", |bencher| {
         bencher.iter(|| session.choose_upstream(black_box(REQUEST)).unwrap());
+    });
+    // To be compared with a call that does nothing: this one makes two of its own.
+    group.bench_function("a hook that puts and takes, wasm", |bencher| {
+        let why = LeaseError::Draining;
+        bencher.iter(|| {
+            let taken = session.on_request_failed(black_box(&why), 7).unwrap();
+            assert_eq!(taken.len(), 16);
+        });
     });
     group.bench_function("session opened and dropped", |bencher| {
         bencher.iter(|| passer.open(black_box(&info())).unwrap());
