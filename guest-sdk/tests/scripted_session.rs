@@ -210,6 +210,26 @@ fn a_tag_that_was_put_on_shows_from_the_next_lease_on() {
 }
 
 #[test]
+fn a_tag_that_somebody_else_has_put_on_shows() {
+    let steps = Steps::new()
+        .discard(1)
+        .retag("own")
+        .release(Disposition::Keep);
+    let puppet = Puppet::default()
+        .choice(lease())
+        .data(steps)
+        .choice(lease());
+    let mut session = puppet.session().with_tag(b"first");
+    session.client(b"a");
+    let mut session = session.with_tag(b"theirs");
+    session.client(b"b");
+    let shown = puppet.shown();
+    let is_told = |line: &&String| line.starts_with("fresh") || line.starts_with("reused");
+    let told: Vec<_> = shown.iter().filter(is_told).collect();
+    assert_eq!(told, ["fresh first", "reused theirs"]);
+}
+
+#[test]
 #[should_panic(expected = "`retag` without a lease")]
 fn a_tag_needs_a_connection_to_be_put_on() {
     let steps = Steps::new().discard(1).retag("whose");

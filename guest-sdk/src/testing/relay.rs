@@ -29,6 +29,8 @@ pub(super) struct Relay {
     pub(super) lending: Lending,
     pub(super) max_shown: usize,
     pub(super) tag: Vec<u8>,
+    /// Since which lease: what those before it have put on is on other connections.
+    pub(super) tagged_at: usize,
     pub(super) to_client: Vec<u8>,
     pub(super) to_upstream: Vec<u8>,
     /// The client's half-close has reached an upstream.
@@ -57,6 +59,7 @@ impl Relay {
             lending: Lending::Grant,
             max_shown: 64 * 1024,
             tag: Vec::new(),
+            tagged_at: 0,
             to_client: Vec::new(),
             to_upstream: Vec::new(),
             upstream_saw_eof: false,
@@ -159,7 +162,7 @@ impl Relay {
     pub(super) fn grant(&mut self, plugin: &mut dyn Hooked) {
         assert!(self.waiting(), "the session waits for no lease");
         let target = self.current().target.clone();
-        let before = self.leases.iter().rfind(|lease| {
+        let before = self.leases.iter().enumerate().rfind(|(_, lease)| {
             let kept = matches!(
                 lease.end,
                 LeaseEnd::Returned(Disposition::Keep | Disposition::Reset)
@@ -168,8 +171,9 @@ impl Relay {
         });
         let fresh = before.is_none();
         let retagged = before
-            .filter(|lease| lease.end == LeaseEnd::Returned(Disposition::Keep))
-            .and_then(|lease| lease.retagged.clone());
+            .filter(|(at, _)| *at >= self.tagged_at)
+            .filter(|(_, lease)| lease.end == LeaseEnd::Returned(Disposition::Keep))
+            .and_then(|(_, lease)| lease.retagged.clone());
         let tag = retagged.clone().unwrap_or_else(|| self.tag.clone());
         let lease = self.current();
         lease.retagged = retagged;

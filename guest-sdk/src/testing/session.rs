@@ -104,12 +104,13 @@ impl<P: Exported> ScriptedSession<P> {
         self
     }
 
-    /// Connections leased from now on have this tag, as if `connect` had returned it. One that a
-    /// lease of this session has put another tag on, and kept, shows that to the next of its
-    /// identity; see [`Lease::retagged`].
+    /// Connections leased from now on have this tag, as if `connect` or another session had put it
+    /// on. One that a later lease of this session has put another tag on, and kept, shows that to the
+    /// next of its identity; see [`Lease::retagged`].
     #[must_use]
     pub fn with_tag(mut self, tag: &[u8]) -> Self {
         self.relay.tag = tag.to_vec();
+        self.relay.tagged_at = self.relay.leases.len() - usize::from(self.relay.waiting());
         self
     }
 
