@@ -21,6 +21,8 @@ pub struct Target {
     /// With `balance = "hash"`, sessions with the same affinity go to the same endpoint while
     /// it is healthy.
     pub affinity: Option<u64>,
+    /// A connection opened for this lease alone, outside of the pool and of its `max-connections`.
+    pub unpooled: bool,
 }
 
 impl Target {
@@ -60,6 +62,14 @@ impl Target {
         self.affinity = Some(hash);
         self
     }
+
+    /// On a connection opened for this lease alone, and closed behind it. It can be had while the
+    /// pool is full; there are `max-unpooled` of them for each endpoint. Not to be shared.
+    #[must_use]
+    pub fn unpooled(mut self) -> Self {
+        self.unpooled = true;
+        self
+    }
 }
 
 impl fmt::Debug for Target {
@@ -70,6 +80,7 @@ impl fmt::Debug for Target {
             .field("identity", &self.identity)
             .field("secret", &format_args!("<{} bytes>", self.secret.len()))
             .field("affinity", &self.affinity)
+            .field("unpooled", &self.unpooled)
             .finish()
     }
 }

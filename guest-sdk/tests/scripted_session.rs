@@ -230,6 +230,43 @@ fn a_tag_that_somebody_else_has_put_on_shows() {
 }
 
 #[test]
+fn an_unpooled_connection_is_fresh_and_closed_whatever_the_plugin_says() {
+    let alone = || Choice::lease(Target::default().unpooled());
+    let over = |how| Steps::new().discard(1).release(how);
+    let puppet = Puppet::default()
+        .choice(lease().then(over(Disposition::Keep)))
+        .choice(alone().then(over(Disposition::Keep)))
+        .choice(alone().then(over(Disposition::Close)))
+        .choice(lease().then(over(Disposition::Keep)));
+    let mut session = puppet.session();
+    session.client(b"abcd");
+    let told: Vec<_> = puppet.shown();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|line| !line.contains("choose"))
+        .collect();
+    assert_eq!(told, ["fresh ", "fresh ", "fresh ", "reused "]);
+    let kept = LeaseEnd::Returned(Disposition::Keep);
+    let closed = LeaseEnd::Returned(Disposition::Close);
+    let ends: Vec<_> = session.leases().iter().map(|lease| &lease.end).collect();
+    assert_eq!(ends, [&kept, &closed, &closed, &kept]);
+}
+
+#[test]
+#[should_panic(expected = "share of an unpooled target")]
+fn an_unpooled_connection_cannot_be_shared() {
+    let share = Choice::share(
+        Target::default().unpooled(),
+        vec![Request {
+            length: 1,
+            replies: 1,
+            idempotent: true,
+        }],
+    );
+    Puppet::default().choice(share).session().client(b"a");
+}
+
+#[test]
 #[should_panic(expected = "`retag` without a lease")]
 fn a_tag_needs_a_connection_to_be_put_on() {
     let steps = Steps::new().discard(1).retag("whose");

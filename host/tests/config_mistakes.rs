@@ -59,7 +59,7 @@ const MISTAKES: &[(Edit, &str)] = &[
     // Unknown keys and names
     (Add("pool = { max-conections = 5 }"), r#"c.toml:11:10: unknown key "max-conections" in [upstreams.cache.pool]; did you mean "max-connections"?"#),
     (Add("pool = { max_connections = 5 }"), r#"c.toml:11:10: unknown key "max_connections" in [upstreams.cache.pool]; did you mean "max-connections"?"#),
-    (Add(r#"pool = { colour = "red" }"#), r#"c.toml:11:10: unknown key "colour" in [upstreams.cache.pool]; valid keys are "max-connections", "max-idle", "min-idle", "idle-timeout", "max-lifetime", "wait-timeout", "max-waiting", "max-in-flight""#),
+    (Add(r#"pool = { colour = "red" }"#), r#"c.toml:11:10: unknown key "colour" in [upstreams.cache.pool]; valid keys are "max-connections", "max-unpooled", "max-idle", "min-idle", "idle-timeout", "max-lifetime", "wait-timeout", "max-waiting", "max-in-flight""#),
     (Add(r#"balence = "hash""#), r#"c.toml:11:1: unknown key "balence" in [upstreams.cache]; did you mean "balance"?"#),
     (Add("[listener.other]"), r#"c.toml:11:2: unknown section "listener"; did you mean "listeners"?"#),
     (Add(r#"[metrics]
@@ -112,6 +112,7 @@ hook = "1m""#), r#"c.toml:12:8: [plugins.redis.limits]: "hook" is over "10s"; al
 memory = "1MiB"
 max-shown = "2MiB""#), r#"c.toml:13:13: [plugins.redis.limits]: "max-shown" is more than "memory", so a plugin could not take what it is shown; lower one or raise the other"#),
     (Add("pool = { max-connections = 0 }"), r#"c.toml:11:28: "max-connections" in [upstreams.cache.pool]: 0 is out of range; write 1 to 1000000"#),
+    (Add("pool = { max-unpooled = 0 }"), r#"c.toml:11:25: "max-unpooled" in [upstreams.cache.pool]: 0 is out of range; write 1 to 1000000"#),
     (Add("pool = { max-connections = -1 }"), r#"c.toml:11:28: "max-connections" in [upstreams.cache.pool]: -1 is out of range; write 1 to 1000000"#),
     (Add("pool = { max-connections = 5000000000 }"), r#"c.toml:11:28: "max-connections" in [upstreams.cache.pool]: 5000000000 is out of range; write 1 to 1000000"#),
     (Add("probe = { fall = 0 }"), r#"c.toml:11:18: "fall" in [upstreams.cache.probe]: 0 is out of range; write 1 to 1000"#),

@@ -79,6 +79,7 @@ connect-timeout = "250ms"
 resolve-interval = "1s"
 [upstreams.far.pool]
 max-connections = 7
+max-unpooled = 3
 max-idle = 6
 min-idle = 5
 idle-timeout = "1d"
@@ -205,6 +206,7 @@ fn what_is_left_out_has_its_documented_default() {
         upstream.pool,
         PoolConfig {
             max_connections: 100,
+            max_unpooled: 16,
             max_idle: 100,
             min_idle: 0,
             idle_timeout: Duration::from_secs(600),
@@ -296,6 +298,7 @@ fn every_key_arrives_where_it_belongs() {
             resolve_interval: Duration::from_secs(1),
             pool: PoolConfig {
                 max_connections: 7,
+                max_unpooled: 3,
                 max_idle: 6,
                 min_idle: 5,
                 idle_timeout: Duration::from_secs(86_400),

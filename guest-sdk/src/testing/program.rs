@@ -118,8 +118,9 @@ impl Relay {
 
     /// Ends the lease.
     pub(super) fn give_back(&mut self, disposition: Disposition) {
+        let closes = disposition == Disposition::Close || self.current().target.unpooled;
         let end = match (disposition, self.doubt()) {
-            (Disposition::Close, _) => LeaseEnd::Returned(Disposition::Close),
+            _ if closes => LeaseEnd::Returned(Disposition::Close),
             (_, Some(why)) => LeaseEnd::Doubted(why),
             (Disposition::Reset, None) if !self.has(Hooks::RESET) => {
                 LeaseEnd::Returned(Disposition::Close)

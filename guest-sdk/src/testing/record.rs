@@ -29,9 +29,9 @@ pub enum LeaseEnd {
     Failed(LeaseError),
     /// The connection broke.
     Lost,
-    /// It ended as the plugin said, in a step or in `pool-return`. Closed as well if the session
-    /// ended and the plugin was not asked: for want of the hook, because the connection was in
-    /// doubt anyway, or because of how the session ended.
+    /// It ended as the plugin said, in a step or in `pool-return`. Closed as well if its target was
+    /// unpooled, or the session ended and the plugin was not asked: for want of the hook, because
+    /// the connection was in doubt anyway, or because of how the session ended.
     Returned(Disposition),
     /// The plugin released the connection to be kept or reset, but the host closes it: it is in
     /// doubt, and why.

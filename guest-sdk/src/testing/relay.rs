@@ -169,6 +169,8 @@ impl Relay {
             );
             kept && lease.target.identity == target.identity && lease.target.group == target.group
         });
+        // What is opened for one lease is never of an earlier one, which would have been closed.
+        let before = before.filter(|_| !target.unpooled);
         let fresh = before.is_none();
         let retagged = before
             .filter(|(at, _)| *at >= self.tagged_at)

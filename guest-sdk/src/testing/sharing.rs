@@ -89,7 +89,8 @@ impl Relay {
             length <= self.client.uncovered.len() as u64,
             "share of requests that have not all been shown"
         );
-        self.named(target);
+        let target = self.named(target);
+        assert!(!target.unpooled, "share of an unpooled target");
         for request in requests {
             let length = request.length as usize;
             self.to_upstream

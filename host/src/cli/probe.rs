@@ -109,6 +109,7 @@ async fn converse(
         group: Some(config::RELAY.to_owned()),
         endpoint: None,
         affinity: None,
+        unpooled: false,
         ..Target::clone(caretaker.default_target())
     };
     if caretaker.has_connect() {

@@ -186,6 +186,8 @@ pub enum Balance {
 pub struct PoolConfig {
     /// `max-connections`: leased and idle together. Default 100.
     pub max_connections: u32,
+    /// `max-unpooled`: opened for one lease alone, besides `max-connections`. Default 16.
+    pub max_unpooled: u32,
     /// `max-idle`: kept for reuse. Default: as `max-connections`.
     pub max_idle: u32,
     /// `min-idle`: kept warm under the plugin's default target. Default 0.
@@ -207,6 +209,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         Self {
             max_connections: 100,
+            max_unpooled: 16,
             max_idle: 100,
             min_idle: 0,
             idle_timeout: Duration::from_secs(600),

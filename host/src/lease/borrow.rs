@@ -47,7 +47,10 @@ pub fn borrow(
         caretaker: caretaker.name(),
         identity: &target.identity,
     };
-    if !fresh && let Some(connection) = pools.take_idle(group, &endpoint, key) {
+    if !fresh
+        && !target.unpooled
+        && let Some(connection) = pools.take_idle(group, &endpoint, key)
+    {
         return Leasing::Ready(Ok(Lease::new(Rc::clone(pools), connection, false)));
     }
     let request = Request {
@@ -61,9 +64,9 @@ pub fn borrow(
 }
 
 /// A lease that could not be had at once.
-struct Request {
-    pools: Rc<Pools>,
-    group: Arc<Group>,
+pub(super) struct Request {
+    pub(super) pools: Rc<Pools>,
+    pub(super) group: Arc<Group>,
     caretaker: Rc<dyn Caretaker>,
     target: Arc<Target>,
     fresh: bool,
@@ -80,6 +83,7 @@ impl Request {
             }
             let grant = match self.at_once(&mut endpoint, &tried) {
                 Some(grant) => grant,
+                None if self.target.unpooled => self.in_turn(&endpoint, deadline).await?,
                 None => self.in_line(&endpoint, deadline).await?,
             };
             let failure = match grant {
@@ -174,6 +178,9 @@ impl Request {
     }
 
     fn at_once_at(&self, endpoint: &Arc<Endpoint>) -> Option<Grant> {
+        if self.target.unpooled {
+            return endpoint.try_unpooled_permit().map(Grant::Room);
+        }
         let pools = &self.pools;
         if !self.fresh
             && let Some(connection) = pools.take_idle(&self.group, endpoint, self.key())

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -34,7 +35,8 @@ impl Lease {
     pub(super) fn new(pools: Rc<Pools>, connection: Connection, fresh: bool) -> Self {
         let endpoint = connection.permit.endpoint();
         endpoint.lease_begins();
-        endpoint.counters.leased.inc();
+        let unpooled = connection.permit.is_unpooled();
+        gauge(endpoint, unpooled).inc();
         if fresh {
             endpoint.counters.leases_fresh.inc();
         } else {
@@ -44,6 +46,7 @@ impl Lease {
         let ending = Ending {
             endpoint: Arc::clone(endpoint),
             pools,
+            unpooled,
             settled: false,
         };
         Self {
@@ -174,6 +177,9 @@ impl Lease {
         ending.settled = true;
         let pools = Rc::clone(&ending.pools);
         match disposition {
+            Disposition::Keep | Disposition::Reset if ending.unpooled => {
+                ending.endpoint.counters.closed("unpooled");
+            }
             Disposition::Keep if clean => {
                 drop(ending);
                 pools.offer(connection, Instant::now());
@@ -194,17 +200,26 @@ impl Lease {
     }
 }
 
+/// Where connections like this one are counted.
+fn gauge(endpoint: &Endpoint, unpooled: bool) -> &Gauge {
+    match unpooled {
+        true => &endpoint.counters.unpooled,
+        false => &endpoint.counters.leased,
+    }
+}
+
 /// What has to happen at the end of every lease, however it comes.
 struct Ending {
     endpoint: Arc<Endpoint>,
     pools: Rc<Pools>,
+    unpooled: bool,
     settled: bool,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         self.endpoint.lease_ends();
-        self.endpoint.counters.leased.dec();
+        gauge(&self.endpoint, self.unpooled).dec();
         if !self.settled {
             self.endpoint.counters.closed("dropped");
         }

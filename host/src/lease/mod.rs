@@ -3,6 +3,7 @@
 
 mod borrow;
 mod guard;
+mod unpooled;
 
 pub use borrow::{LeaseFuture, Leasing, borrow};
 pub use guard::Lease;

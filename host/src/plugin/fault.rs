@@ -161,6 +161,7 @@ mod tests {
             identity: "i".repeat(identity),
             secret: vec![0; secret],
             affinity: None,
+            unpooled: false,
         }
     }
 

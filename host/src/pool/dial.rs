@@ -99,7 +99,7 @@ impl Pools {
             }
         };
         endpoint.counters.opened.inc();
-        let target = &placed(target, group.name());
+        let target = &placed(target, group.name(), permit.is_unpooled());
         // Both are improvements that a connection works without.
         let _ = stream.set_nodelay(true);
         let keepalive = socket2::TcpKeepalive::new()
@@ -154,11 +154,12 @@ impl Pools {
     }
 }
 
-/// What a connection is opened for, as conversations are told: in its group, and without what only
-/// says where to go.
-fn placed(target: &Arc<Target>, group: &str) -> Arc<Target> {
+/// What a connection is opened for, as conversations are told: in its group or outside of the pool,
+/// and without what only says where to go.
+fn placed(target: &Arc<Target>, group: &str, unpooled: bool) -> Arc<Target> {
     let named = target.group.as_deref() == Some(group);
-    if named && target.endpoint.is_none() && target.affinity.is_none() {
+    let is_placed = named && target.unpooled == unpooled;
+    if is_placed && target.endpoint.is_none() && target.affinity.is_none() {
         return Arc::clone(target);
     }
     Arc::new(Target {
@@ -167,6 +168,7 @@ fn placed(target: &Arc<Target>, group: &str) -> Arc<Target> {
         identity: target.identity.clone(),
         secret: target.secret.clone(),
         affinity: None,
+        unpooled,
     })
 }
 

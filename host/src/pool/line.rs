@@ -137,6 +137,7 @@ impl Pools {
         for waiter in waiters.into_iter().flatten() {
             drop(waiter.to.grant(Grant::Elsewhere));
         }
+        self.in_vain.notify_waiters();
     }
 }
 

@@ -25,6 +25,7 @@ impl Plain {
             identity: String::new(),
             secret: Vec::new(),
             affinity: None,
+            unpooled: false,
         };
         Self {
             name: "-".into(),

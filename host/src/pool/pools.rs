@@ -7,6 +7,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -28,6 +29,8 @@ pub(crate) struct Place {
     pub(crate) tending: bool,
     /// The endpoint's health is being watched by this worker.
     pub(crate) watched: bool,
+    /// Who waits for room outside of the pool.
+    pub(crate) waiting_unpooled: usize,
 }
 
 /// A group, and who takes care of its connections that no session has asked for.
@@ -45,6 +48,8 @@ pub struct Pools {
     caretakers: RefCell<Vec<Rc<dyn Caretaker>>>,
     draining: Cell<bool>,
     on_leases_ended: OnceCell<Box<dyn Fn()>>,
+    /// Tells who waits for room outside of the pool that it may be in vain.
+    pub(crate) in_vain: Notify,
 }
 
 impl Pools {
@@ -67,6 +72,7 @@ impl Pools {
             caretakers: RefCell::new(Vec::new()),
             draining: Cell::new(false),
             on_leases_ended: OnceCell::new(),
+            in_vain: Notify::new(),
         });
         let mail = Rc::downgrade(&pools);
         tokio::task::spawn_local(async move {
@@ -116,6 +122,7 @@ impl Pools {
             place.endpoint.show_waiting(self.worker, None);
         }
         drop(dropped);
+        self.in_vain.notify_waiters();
         self.close_idle("draining", |_, _| true);
     }
 
@@ -144,6 +151,7 @@ impl Pools {
             shelf: Shelf::new(),
             tending: false,
             watched: false,
+            waiting_unpooled: 0,
         });
         work(place)
     }

@@ -244,6 +244,7 @@ mod tests {
                 identity: identity.to_owned(),
                 secret: Vec::new(),
                 affinity: None,
+                unpooled: false,
             }),
         }
     }

@@ -73,7 +73,10 @@ impl Pools {
         for id in gone {
             self.send_elsewhere(id);
             if let Some(place) = self.places.borrow_mut().get_mut(id) {
-                let empty = |one: &Place| one.shelf.is_empty() && !one.tending && !one.watched;
+                let empty = |one: &Place| {
+                    let busy = one.tending || one.watched || one.waiting_unpooled > 0;
+                    one.shelf.is_empty() && !busy
+                };
                 if place.as_ref().is_some_and(empty) {
                     *place = None;
                 }

@@ -78,7 +78,9 @@ impl Engine {
         if requests.is_empty() || length > self.client.uncovered() as u64 {
             return Err(misuse("share of requests that have not all been shown"));
         }
-        self.named(target)?;
+        if self.named(target)?.unpooled {
+            return Err(misuse("share of an unpooled target"));
+        }
         self.sharing.requests = requests;
         self.sharing.taken = 0;
         Ok(())

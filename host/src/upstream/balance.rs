@@ -181,6 +181,7 @@ mod tests {
             identity: String::new(),
             secret: Vec::new(),
             affinity,
+            unpooled: false,
         }
     }
 

@@ -71,7 +71,7 @@ impl PoolCounters {
         );
         registry.register(
             "leaseway_pool_connections",
-            "Connections to an endpoint now, idle or leased",
+            "Connections to an endpoint now: idle or leased of the pool, or unpooled",
             all.connections,
         );
         registry.register(
@@ -128,6 +128,7 @@ impl PoolCounters {
             opened: self.opened.get_or_create_owned(&place),
             idle: self.connections.get_or_create_owned(&state("idle")),
             leased: self.connections.get_or_create_owned(&state("leased")),
+            unpooled: self.connections.get_or_create_owned(&state("unpooled")),
             leases_reused: self.leases.get_or_create_owned(&reused("true")),
             leases_fresh: self.leases.get_or_create_owned(&reused("false")),
             waiting: self.waiting.get_or_create_owned(&place),
@@ -150,6 +151,7 @@ pub struct EndpointCounters {
     pub opened: Counter,
     pub idle: Gauge,
     pub leased: Gauge,
+    pub unpooled: Gauge,
     pub leases_reused: Counter,
     pub leases_fresh: Counter,
     pub waiting: Gauge,

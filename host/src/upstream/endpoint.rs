@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::counters::EndpointCounters;
@@ -56,9 +57,12 @@ pub struct Endpoint {
     born: Instant,
     max_open: u32,
     max_idle: u32,
+    max_unpooled: u32,
     open: AtomicU32,
     idle: AtomicU32,
     leased: AtomicU32,
+    /// Room for connections outside of the pool, and the line for it.
+    unpooled: Semaphore,
     views: Box<[View]>,
     ejected: AtomicBool,
     gone: AtomicBool,
@@ -93,6 +97,8 @@ pub struct Limits {
     pub open: u32,
     /// Idle connections.
     pub idle: u32,
+    /// Connections outside of the pool.
+    pub unpooled: u32,
 }
 
 impl Endpoint {
@@ -116,9 +122,11 @@ impl Endpoint {
             born: Instant::now(),
             max_open: limits.open,
             max_idle: limits.idle,
+            max_unpooled: limits.unpooled,
             open: AtomicU32::new(0),
             idle: AtomicU32::new(0),
             leased: AtomicU32::new(0),
+            unpooled: Semaphore::new(limits.unpooled as usize),
             views: (0..workers).map(|_| View::default()).collect(),
             ejected: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -154,17 +162,37 @@ impl Endpoint {
         self.open
             .fetch_update(SeqCst, SeqCst, |open| (open < max).then_some(open + 1))
             .ok()
-            .map(|_| Permit {
-                endpoint: Arc::clone(self),
-            })
+            .map(|_| self.permit(true))
     }
 
     /// A permit beyond the limit, for the one probe of an endpoint whose connections are all
     /// leased and silent.
     pub fn extra_permit(self: &Arc<Self>) -> Permit {
         self.open.fetch_add(1, SeqCst);
+        self.permit(true)
+    }
+
+    /// A permit for a connection outside of the pool, if their limit leaves one and nobody waits
+    /// for it.
+    pub fn try_unpooled_permit(self: &Arc<Self>) -> Option<Permit> {
+        self.unpooled.try_acquire().ok()?.forget();
+        Some(self.permit(false))
+    }
+
+    /// The same in turn, whatever worker the others wait on.
+    pub async fn unpooled_permit(self: &Arc<Self>) -> Permit {
+        match self.unpooled.acquire().await {
+            Ok(room) => room.forget(),
+            // It is never closed.
+            Err(_) => std::future::pending().await,
+        }
+        self.permit(false)
+    }
+
+    fn permit(self: &Arc<Self>, pooled: bool) -> Permit {
         Permit {
             endpoint: Arc::clone(self),
+            pooled,
         }
     }
 
@@ -178,12 +206,23 @@ impl Endpoint {
         }
     }
 
-    /// Connections that are open or being opened.
+    /// Connections of the pool that are open or being opened.
     pub fn open(&self) -> u32 {
         self.open.load(SeqCst)
     }
 
-    /// The most there may be.
+    /// Connections outside of the pool that are open or being opened.
+    pub fn unpooled(&self) -> u32 {
+        let room = u32::try_from(self.unpooled.available_permits()).unwrap_or(u32::MAX);
+        self.max_unpooled.saturating_sub(room)
+    }
+
+    /// The most of those that there may be.
+    pub fn max_unpooled(&self) -> u32 {
+        self.max_unpooled
+    }
+
+    /// The most of those of the pool that there may be.
     pub fn max_open(&self) -> u32 {
         self.max_open
     }
@@ -388,6 +427,8 @@ impl Endpoint {
             "idle": self.idle(),
             "leased": self.leased(),
             "max_connections": self.max_open,
+            "unpooled": self.unpooled(),
+            "max_unpooled": self.max_unpooled,
         })
     }
 }
@@ -396,6 +437,7 @@ impl Endpoint {
 /// room, the one who has waited longest is told.
 pub struct Permit {
     endpoint: Arc<Endpoint>,
+    pooled: bool,
 }
 
 impl Permit {
@@ -403,11 +445,20 @@ impl Permit {
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
+
+    /// Whether the connection is none of the pool's.
+    pub fn is_unpooled(&self) -> bool {
+        !self.pooled
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.endpoint.open.fetch_sub(1, SeqCst);
-        self.endpoint.tell_room();
+        if self.pooled {
+            self.endpoint.open.fetch_sub(1, SeqCst);
+            self.endpoint.tell_room();
+        } else {
+            self.endpoint.unpooled.add_permits(1);
+        }
     }
 }

@@ -66,6 +66,7 @@ impl Group {
         let limits = Limits {
             open: self.config.pool.max_connections,
             idle: self.config.pool.max_idle,
+            unpooled: self.config.pool.max_unpooled,
         };
         let counters = self.counters.of(&self.config.name, &name);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
@@ -158,7 +159,7 @@ impl Group {
         // Those that still have connections must be remembered, or their limit would be forgotten.
         let mut over = gone.len().saturating_sub(MAX_GONE);
         gone.retain(|endpoint| {
-            let forget = over > 0 && endpoint.open() == 0;
+            let forget = over > 0 && endpoint.open() + endpoint.unpooled() == 0;
             over -= usize::from(forget);
             !forget
         });

@@ -138,6 +138,7 @@ fn a_message_without_a_plugin_allocates_nothing() {
         identity: String::new(),
         secret: Vec::new(),
         affinity: None,
+        unpooled: false,
     };
     let mut session = Session::new(Unplugged, Some(Arc::new(target)));
     session.engine.start(&mut session.hooks);

@@ -64,6 +64,10 @@ impl Dealt {
         let answer = self.next(format!("choose-upstream {}", bytes.escape_ascii()));
         match answer.choice {
             0 => Choice::NeedMore,
+            2 if answer.steps.len() == 3 => Choice::Lease(LeaseRequest {
+                target: Some(Target::new("user=2").unpooled()),
+                then: answer.steps(true),
+            }),
             // The third leases what was named last.
             1..4 => Choice::Lease(LeaseRequest {
                 target: (answer.choice < 3).then(|| Target::new(format!("user={}", answer.choice))),

@@ -239,9 +239,10 @@ impl Host {
         self.upstream = Source::default();
         let identity = self.last().identity.clone();
         // As the pool hands on what one lease has left to the next.
+        let unpooled = self.last().unpooled;
         let before = self.leases.iter().rfind(|lease| {
             let kept = matches!(lease.end, LeaseEnd::Kept | LeaseEnd::Reset);
-            kept && lease.identity == identity
+            kept && lease.identity == identity && !unpooled
         });
         let retagged = before
             .filter(|lease| lease.end == LeaseEnd::Kept)
@@ -294,8 +295,10 @@ impl Host {
             if let Some(tag) = giveback.retag {
                 self.last().retagged = Some(tag.escape_ascii().to_string());
             }
+            let unpooled = self.last().unpooled;
             let has_reset = self.hooks.has.contains(host::Hooks::RESET);
             self.last().end = match (giveback.disposition, giveback.unclean) {
+                _ if unpooled => LeaseEnd::Closed,
                 (host::Disposition::Close, _) => LeaseEnd::Closed,
                 (_, Some(_)) => LeaseEnd::Doubted,
                 (host::Disposition::Keep, None) => LeaseEnd::Kept,
@@ -307,6 +310,7 @@ impl Host {
             assert!(!fresh, "nothing can be replayed here");
             self.leases.push(Lease {
                 identity: target.identity.clone(),
+                unpooled: target.unpooled,
                 sent: String::new(),
                 received: 0,
                 retagged: None,
@@ -553,6 +557,7 @@ fn to_target(target: sdk::Target) -> host::Target {
         identity: target.identity,
         secret: target.secret,
         affinity: target.affinity,
+        unpooled: target.unpooled,
     }
 }
 

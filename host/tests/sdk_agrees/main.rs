@@ -59,6 +59,7 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) identity: String,
+    pub(crate) unpooled: bool,
     pub(crate) sent: String,
     pub(crate) received: u64,
     /// What was put on its connection, for as long as that tells.
@@ -146,15 +147,19 @@ fn step() -> impl Strategy<Value = Step> {
         4 => count().prop_map(Step::Discard),
         4 => bytes().prop_map(|bytes| Step::Send((Side::Client, bytes))),
         3 => bytes().prop_map(|bytes| Step::Send((Side::Upstream, bytes))),
-        2 => (0..3).prop_map(|identity| Step::Lease(target(identity))),
+        2 => (0..4).prop_map(|identity| Step::Lease(target(identity))),
         5 => disposition().prop_map(Step::Release),
         2 => (0..10).prop_map(|tag| Step::Retag(format!("tag{tag}").into_bytes())),
         1 => prop::option::of(Just("done".to_owned())).prop_map(Step::Close),
     ]
 }
 
+/// Some are for one lease alone.
 fn target(identity: i32) -> Target {
-    Target::new(format!("user={identity}"))
+    match identity {
+        3 => Target::new("user=0").unpooled(),
+        identity => Target::new(format!("user={identity}")),
+    }
 }
 
 fn answer() -> impl Strategy<Value = Answer> {

@@ -158,6 +158,7 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
             .iter()
             .map(|lease| Lease {
                 identity: lease.target.identity.clone(),
+                unpooled: lease.target.unpooled,
                 sent: lease.sent.escape_ascii().to_string(),
                 received: lease.received,
                 retagged: lease

@@ -108,6 +108,9 @@ fn pool(mut table: Table<'_>) -> PoolConfig {
     });
     let pool = PoolConfig {
         max_connections,
+        max_unpooled: table.or("max-unpooled", default.max_unpooled, |value| {
+            value.number(1..=MAX_CONNECTIONS)
+        }),
         max_idle: table.or("max-idle", max_connections, |value| {
             value.number(0..=MAX_CONNECTIONS)
         }),

@@ -7,6 +7,7 @@ mod handshakes;
 mod probes;
 mod tags;
 mod times;
+mod unpooled;
 mod upstream;
 mod worker;
 

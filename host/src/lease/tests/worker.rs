@@ -53,6 +53,7 @@ pub(super) fn target(identity: &str) -> Target {
         identity: identity.into(),
         secret: Vec::new(),
         affinity: None,
+        unpooled: false,
     }
 }
 
@@ -115,13 +116,21 @@ impl Worker {
 
     /// The sum of a counter's samples that have this label.
     pub(super) fn counted(&self, name: &str, label: &str, value: &str) -> u64 {
+        self.sum_of(name, &format!("{label}=\"{value}\""))
+    }
+
+    /// The sum of all samples of a counter.
+    pub(super) fn sum(&self, name: &str) -> u64 {
+        self.sum_of(&format!("{name}{{"), "")
+    }
+
+    fn sum_of(&self, name: &str, label: &str) -> u64 {
         let mut registry = Registry::default();
         self.counters.register(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
-        let label = format!("{label}=\"{value}\"");
         text.lines()
-            .filter(|line| line.starts_with(name) && line.contains(&label))
+            .filter(|line| line.starts_with(name) && line.contains(label))
             .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
             .sum()
     }

@@ -96,6 +96,7 @@ fn target() -> Target {
         identity: "test".to_owned(),
         secret: Vec::new(),
         affinity: None,
+        unpooled: false,
     }
 }
 

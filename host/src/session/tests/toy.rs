@@ -16,6 +16,7 @@ pub(super) fn target() -> Target {
         identity: String::new(),
         secret: Vec::new(),
         affinity: None,
+        unpooled: false,
     }
 }
 
