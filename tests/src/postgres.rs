@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::dir::TempDir;
 use crate::ports;
@@ -50,6 +50,8 @@ pub struct PostgresServer {
     address: SocketAddr,
     dir: TempDir,
     process: Option<Process>,
+    /// Those of its backends that have been stopped with it.
+    paused: Vec<Pid>,
 }
 
 impl PostgresServer {
@@ -71,6 +73,7 @@ impl PostgresServer {
             address: ports::free_address(),
             dir,
             process: None,
+            paused: Vec::new(),
         };
         server.launch().await;
         // One after the other: a database is not made within a transaction.
@@ -137,6 +140,55 @@ impl PostgresServer {
         self.launch().await;
     }
 
+    /// Freezes it with all of its backends: what is sent to it arrives, and nobody answers.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub async fn pause(&mut self) {
+        let process = self.process.as_ref().expect("it is running");
+        // First the one that makes the others, so that there are no more of them.
+        process.signal(Signal::STOP);
+        process.wait_paused(true).await;
+        self.paused = process.children();
+        for backend in &self.paused {
+            // One that has ended answers nobody either.
+            let _ = kill_process(*backend, Signal::STOP);
+        }
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub async fn resume(&mut self) {
+        self.resume_backends();
+        let process = self.process.as_ref().expect("it is running");
+        process.signal(Signal::CONT);
+        process.wait_paused(false).await;
+    }
+
+    fn resume_backends(&mut self) {
+        for backend in self.paused.drain(..) {
+            let _ = kill_process(backend, Signal::CONT);
+        }
+    }
+
+    /// Ends all backends of this user, and waits until they are gone; how many there were.
+    ///
+    /// # Panics
+    /// They are not.
+    pub async fn terminate(&self, user: &str) -> usize {
+        let all = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{user}'"
+        );
+        let count = self.sql("postgres", &all).await;
+        eventually("the backends are gone", START, async || {
+            self.backends(user).await == 0
+        })
+        .await;
+        count.parse().expect("a number")
+    }
+
     /// Runs commands as the superuser, directly; what they print, without decoration.
     ///
     /// # Panics
@@ -164,6 +216,8 @@ impl PostgresServer {
 /// Killed, it would leave segments of shared memory behind.
 impl Drop for PostgresServer {
     fn drop(&mut self) {
+        // Backends that stand still would not notice that they are to end.
+        self.resume_backends();
         if let Some(process) = &mut self.process {
             // Without a checkpoint: its data go as well.
             process.stop(Signal::QUIT, STOP);

@@ -51,6 +51,20 @@ impl Process {
         self.child.id()
     }
 
+    /// The processes that it has started and that have not ended.
+    ///
+    /// # Panics
+    /// It has ended, or this is not Linux.
+    #[must_use]
+    pub fn children(&self) -> Vec<Pid> {
+        let pid = self.pid();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{path}: {why}"));
+        text.split_whitespace()
+            .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+            .collect()
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn log(&self) -> String {
