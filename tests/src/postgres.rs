@@ -76,12 +76,12 @@ impl PostgresServer {
             paused: Vec::new(),
         };
         server.launch().await;
-        // One after the other: a database is not made within a transaction.
-        for command in SETUP.split_inclusive(';').map(str::trim) {
-            if !command.is_empty() {
-                server.sql("postgres", command).await;
-            }
-        }
+        // In one session, where a SET holds; and each by itself, since a database is not made within a
+        // transaction.
+        let commands: Vec<&str> = SETUP.split_terminator(';').map(str::trim).collect();
+        server.run("postgres", &commands).await;
+        let hashed = "SELECT rolpassword LIKE 'md5%' FROM pg_authid WHERE rolname = 'old'";
+        assert_eq!(server.sql("postgres", hashed).await, "t");
         server
     }
 
@@ -194,14 +194,22 @@ impl PostgresServer {
     /// # Panics
     /// They fail.
     pub async fn sql(&self, database: &str, commands: &str) -> String {
+        self.run(database, &[commands]).await
+    }
+
+    /// Runs each of these by itself, in one session.
+    async fn run(&self, database: &str, commands: &[&str]) -> String {
         let url = self.url("postgres", database);
-        let output = tool::psql(&[&url, "-AtXq", "-c", commands], START).await;
+        let mut args = vec![&*url, "-AtXq", "-v", "ON_ERROR_STOP=1"];
+        for command in commands {
+            args.extend(["-c", command]);
+        }
         let Output {
             success,
             stdout,
             stderr,
-        } = output;
-        assert!(success, "{commands}: {stderr}");
+        } = tool::psql(&args, START).await;
+        assert!(success, "{commands:?}: {stderr}");
         stdout.trim_end().to_owned()
     }
 
