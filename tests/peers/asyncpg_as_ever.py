@@ -202,12 +202,12 @@ async def notices_are_heard():
 @step
 async def many_at_once_fail_as_a_whole():
     async with Session() as conn:
-        await make_table(conn, "n int CHECK (n <> 500)")
+        await make_table(conn, f"n int CHECK (n <> {ROWS})")
         insert = f"INSERT INTO {TABLE} VALUES ($1)"
-        await fails(conn.executemany(insert, [[n] for n in range(1000)]), asyncpg.CheckViolationError)
+        await fails(conn.executemany(insert, [[n] for n in range(ROWS + 1)]), asyncpg.CheckViolationError)
         check(await count(conn), 0)
-        await conn.executemany(insert, [[n] for n in range(500)])
-        check(await count(conn), 500)
+        await conn.executemany(insert, [[n] for n in range(ROWS)])
+        check(await count(conn), ROWS)
 
 
 @step
