@@ -49,6 +49,7 @@ impl<P: Exported> plugin_meta::Guest for Component<P> {
             version: P::VERSION.to_owned(),
             hooks: P::hooks(),
             speaks_first: P::SPEAKS_FIRST,
+            config_files: P::config_files(),
         }
     }
 

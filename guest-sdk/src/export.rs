@@ -39,6 +39,12 @@ pub trait Exported: Plugin {
     fn replies(plugin: &Self) -> Box<dyn MeasureReplies>;
     fn on_request_failed(session: &mut Self::Session, why: &LeaseError, replies: u32) -> Vec<u8>;
 
+    /// [`Plugin::CONFIG_FILES`], as the contract has it.
+    fn config_files() -> Vec<String> {
+        let keys = Self::CONFIG_FILES.iter();
+        keys.map(|key| (*key).to_owned()).collect()
+    }
+
     /// The plugin's short name.
     fn name() -> &'static str {
         Self::NAME.unwrap_or_else(|| {

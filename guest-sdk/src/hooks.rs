@@ -29,6 +29,13 @@ pub trait Plugin: Sized + 'static {
     /// session leases as soon as it is accepted; with `Client`, at its first byte.
     const SPEAKS_FIRST: Side = Side::Client;
 
+    /// Keys of the config's top level under which an operator gives the path of a text file. The
+    /// host reads it, and [`Self::Config`](Plugin::Config) has the text under that key, as a
+    /// `String` of at most 1 MiB; without the key in the config, nothing. (Native tests write the
+    /// text there themselves.) It may hold passwords, so no error and no log line may show it. Every
+    /// fresh instance is configured with it, those of conversations too.
+    const CONFIG_FILES: &'static [&'static str] = &[];
+
     /// The plugin's short name. `None`: the package's name without `leaseway-plugin-` or
     /// `leaseway-example-` in front.
     const NAME: Option<&'static str> = None;

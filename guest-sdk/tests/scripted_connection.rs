@@ -15,6 +15,7 @@ impl Plugin for Told {
     type Config = NoConfig;
     type Session = ();
     const NAME: Option<&'static str> = Some("told");
+    const CONFIG_FILES: &'static [&'static str] = &["users"];
     fn configure(_: NoConfig) -> Result<Self, String> {
         Ok(Self(|_| Ok(())))
     }
@@ -38,10 +39,11 @@ fn run(script: ScriptedConnection, conversation: Conversation) -> Result<(), Str
 }
 
 #[test]
-fn the_name_can_be_set_and_the_hooks_are_found() {
+fn name_and_config_files_can_be_set_and_the_hooks_are_found() {
     let info = testing::describe::<Told>();
     let hooks = Hooks::CONNECT | Hooks::PROBE;
     assert_eq!((info.name.as_str(), info.hooks), ("told", hooks));
+    assert_eq!(info.config_files, ["users"]);
 }
 
 #[test]

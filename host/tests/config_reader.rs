@@ -150,6 +150,7 @@ fn the_first_config_means_what_it_says() {
             name: "redis".to_owned(),
             module: ModuleSource::Builtin("redis".to_owned()),
             config: json!({ "pooling": "command" }),
+            folder: PathBuf::from("/etc/leaseway"),
             limits: PluginLimits::default(),
         }]
     );
@@ -273,6 +274,7 @@ fn every_key_arrives_where_it_belongs() {
                 "number": 16, "ratio": 0.5, "on": true, "day": "2026-01-02",
                 "list": [1, "two", { "three": 3 }],
             }),
+            folder: PathBuf::from("/etc/leaseway"),
             limits: PluginLimits {
                 memory: 1 << 20,
                 hook: Duration::from_millis(1),

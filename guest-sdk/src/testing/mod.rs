@@ -47,6 +47,7 @@ pub fn describe<P: Exported>() -> PluginInfo {
         version: P::VERSION.to_owned(),
         hooks: P::hooks(),
         speaks_first: P::SPEAKS_FIRST,
+        config_files: P::config_files(),
     }
 }
 

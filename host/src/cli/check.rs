@@ -159,6 +159,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_a_plugins_config_names_is_looked_for_beside_the_config() {
+        let dir = Dir::new("files");
+        std::fs::write(dir.0.join("users.txt"), "a user").unwrap();
+        let module = crate::plugin::tests::hostile().display();
+        let check = |file: &str| {
+            dir.check(&format!(
+                "{PLAIN}[plugins.p]\nmodule = \"{module}\"\nconfig = {{ file = {file} }}\n"
+            ))
+        };
+        assert!(check("\"users.txt\"").0);
+        let (fine, out) = check("\"uers.txt\"");
+        assert!(!fine);
+        let line = "c.toml: plugin p: config: \"file\": cannot read uers.txt: No such file";
+        assert!(out.lines().any(|one| one.starts_with(line)), "{out}");
+    }
+
+    #[test]
     fn a_file_that_is_not_there_has_no_mistakes() {
         let mut out = Vec::new();
         assert!(!report(Path::new("/nowhere/c.toml"), &mut out).unwrap());

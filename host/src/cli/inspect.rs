@@ -54,6 +54,7 @@ fn describe(plugin: &str, inspection: &Inspection) -> String {
          form        {kind}\n\
          hooks       {hooks}\n\
          first       {first} speaks first\n\
+         {files}\
          size        {file} bytes on disk, {component} as a component, {compiled} compiled\n\
          imports\n{imports}\
          exports\n{exports}",
@@ -61,12 +62,21 @@ fn describe(plugin: &str, inspection: &Inspection) -> String {
         version = printable(&info.version),
         contract = printable(contract),
         hooks = hook_names(info.hooks).join(", "),
+        files = file_keys(&info.config_files),
         file = inspection.file_bytes,
         component = inspection.component_bytes,
         compiled = inspection.compiled_bytes,
         imports = list(imports),
         exports = list(exports),
     )
+}
+
+/// The line on the keys that name files; none if there are no such keys.
+fn file_keys(keys: &[String]) -> String {
+    if keys.is_empty() {
+        return String::new();
+    }
+    format!("files       {}\n", printable(&keys.join(", ")))
 }
 
 fn hook_names(hooks: crate::contract::Hooks) -> Vec<&'static str> {
@@ -130,6 +140,7 @@ mod tests {
                 version: "1\nforged".to_owned(),
                 hooks: Hooks::empty(),
                 speaks_first: Side::Client,
+                config_files: vec!["\x1bkey".to_owned()],
             },
             kind: ModuleKind::Component,
             contract: "0.1.\x07".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ pub fn probe(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
         name: name.clone(),
         module,
         config: args.plugin_config.clone(),
+        // Paths on the command line begin at the current one.
+        folder: PathBuf::new(),
         limits: PluginLimits {
             conversation: args.timeout,
             ..PluginLimits::default()

@@ -65,6 +65,8 @@ pub struct PluginConfig {
     pub module: ModuleSource,
     /// `config`: reaches the plugin as JSON. Default `{}`.
     pub config: serde_json::Value,
+    /// Where relative paths in `config` begin: the config file's folder.
+    pub folder: PathBuf,
     /// `limits`.
     pub limits: PluginLimits,
 }

@@ -1,7 +1,7 @@
 //! The config of `leaseway relay`, which has no file.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{Errors, Mistake, Place};
 use super::model::{
@@ -56,6 +56,7 @@ pub fn for_relay(
             name: plugin_name(&module),
             module,
             config: serde_json::json!({}),
+            folder: PathBuf::new(),
             limits: PluginLimits::default(),
         }],
         Some(Err(why)) => {

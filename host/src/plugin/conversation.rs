@@ -123,10 +123,13 @@ impl Conversations {
             let exports = plugin.conversations.instantiate_async(&mut *store).await?;
             at.set(Hook::Configure);
             let meta = exports.leaseway_plugin_plugin_meta();
-            let settings = meta.call_configure(&mut *store, &plugin.config).await?;
+            let settings = meta
+                .call_configure(&mut *store, &plugin.config.json)
+                .await?;
             if let Err(message) = settings {
                 return Ok(Err(format!(
-                    "refused the config that it had accepted at start: {message}"
+                    "refused the config that it had accepted at start: {}",
+                    plugin.config.refusal(&message)
                 )));
             }
             at.set(hook);

@@ -114,6 +114,16 @@ pub enum LoadError {
         /// What it did.
         fault: Fault,
     },
+    /// A key of its config should name a text file, and does not.
+    #[error("plugin {plugin}: config: {key:?}: {message}")]
+    ConfigFile {
+        /// The plugin's name in the config.
+        plugin: String,
+        /// The key in the plugin's config.
+        key: String,
+        /// What is wrong, with the path, and what to do.
+        message: String,
+    },
     /// It refuses its config.
     #[error("plugin {plugin}: config refused: {message}")]
     Config {

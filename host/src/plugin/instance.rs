@@ -19,7 +19,7 @@ use super::hooks::{Fault, MeasureReplies, SessionHooks, TimeLimit};
 use super::limits::CallTime;
 use super::load::Plugin;
 use super::metrics::Hook;
-use super::output::{Speaker, printable};
+use super::output::Speaker;
 use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
 use super::worker::Worker;
@@ -81,13 +81,13 @@ impl Instance {
         begin(&mut store, Speaker::Plugin);
         exports
             .leaseway_plugin_plugin_meta()
-            .call_configure(&mut store, &plugin.config)
+            .call_configure(&mut store, &plugin.config.json)
             .map_err(|error| explain(hook, &error, store.data_mut()))?
             .map_err(|message| Fault::Trap {
                 hook,
                 message: format!(
                     "refused the config that it had accepted at start: {}",
-                    printable(&message)
+                    plugin.config.refusal(&message)
                 ),
             })?;
         store.data_mut().time = CallTime::new(TimeLimit::Hook(plugin.limits.hook));

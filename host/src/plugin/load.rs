@@ -12,12 +12,13 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, Config, Engine, OptLevel};
 
 use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
+use super::config_files::WithFiles;
 use super::error::LoadError;
 use super::fault::{check_target, explain};
 use super::hooks::TimeLimit;
 use super::limits::MAX_STACK;
 use super::metrics::{Hook, Metrics, PluginMetrics};
-use super::output::{Speaker, printable};
+use super::output::Speaker;
 use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
 use super::store::{self, SharedStore};
@@ -50,7 +51,7 @@ pub struct Plugin {
     pub(super) engine: Engine,
     pub(super) sessions: SessionInstancePre<GuestState>,
     pub(super) conversations: ConversationInstancePre<GuestState>,
-    pub(super) config: String,
+    pub(super) config: WithFiles,
     pub(super) limits: PluginLimits,
     pub(super) metrics: Arc<PluginMetrics>,
     /// Shared by all instances.
@@ -182,13 +183,13 @@ impl Runtime {
         // Guest code runs from here on.
         let ticking = self.ticker.start();
         let working = ticking.works();
-        let json = config.config.to_string();
         let limits = &config.limits;
         let metrics = self.metrics.plugin(&config.name);
         let store = SharedStore::new(limits, metrics.store());
         let mut setup = Setup::new(&self.engine, &sessions, limits, &store, origin)?;
         let info = setup.describe()?;
-        let settings = setup.configure(&json)?;
+        let with_files = WithFiles::read(config, &info.config_files)?;
+        let settings = setup.configure(&with_files)?;
         check_settings(&settings, origin)?;
         drop(working);
         Ok(Plugin {
@@ -196,7 +197,7 @@ impl Runtime {
             engine: self.engine.clone(),
             sessions,
             conversations,
-            config: json,
+            config: with_files,
             limits: limits.clone(),
             metrics,
             store,
@@ -293,15 +294,15 @@ impl<'a> Setup<'a> {
         answer.map_err(|error| fault(self.origin, Hook::Describe, &error, &mut self.store))
     }
 
-    fn configure(&mut self, json: &str) -> Result<Settings, LoadError> {
+    fn configure(&mut self, config: &WithFiles) -> Result<Settings, LoadError> {
         begin(&mut self.store, Speaker::Plugin);
         let meta = self.instance.leaseway_plugin_plugin_meta();
-        let answer = meta.call_configure(&mut self.store, json);
+        let answer = meta.call_configure(&mut self.store, &config.json);
         let answer =
             answer.map_err(|error| fault(self.origin, Hook::Configure, &error, &mut self.store))?;
         answer.map_err(|message| LoadError::Config {
             plugin: self.origin.plugin.to_owned(),
-            message: printable(&message).into_owned(),
+            message: config.refusal(&message),
         })
     }
 }

@@ -8,6 +8,7 @@
 mod builtin;
 mod cache;
 mod component;
+mod config_files;
 mod conversation;
 mod error;
 mod fault;

@@ -29,6 +29,7 @@ pub(crate) fn load_with(name: &str, config: serde_json::Value) -> Arc<Plugin> {
         name: name.to_owned(),
         module: ModuleSource::File(file),
         config,
+        folder: PathBuf::new(),
         limits: PluginLimits::default(),
     };
     Runtime::new(None).unwrap().load(&config).unwrap()

@@ -50,6 +50,7 @@ pub(super) fn read(name: &str, mut table: Table<'_>, base_dir: &Path) -> Option<
         name: name.to_owned(),
         module: module?,
         config,
+        folder: base_dir.to_owned(),
         limits,
     })
 }

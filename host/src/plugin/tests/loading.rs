@@ -8,10 +8,10 @@ use crate::contract::{Hooks, Side};
 use crate::plugin::{Inspection, LoadError, ModuleKind, SessionHooks};
 
 /// A folder of this test's own, removed at the end.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("leaseway-loading-{}-{count}", std::process::id());
@@ -20,7 +20,7 @@ impl Folder {
         Self(path)
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         fs::write(&path, bytes).unwrap();
         path

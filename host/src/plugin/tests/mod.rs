@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod config_files;
 mod containment;
 mod conversations;
 mod loading;
@@ -50,6 +51,7 @@ fn config(config: Value) -> PluginConfig {
         name: "hostile".to_owned(),
         module: ModuleSource::File(hostile().to_owned()),
         config,
+        folder: PathBuf::new(),
         limits: PluginLimits::default(),
     }
 }
