@@ -105,8 +105,8 @@ pub mod testing;
 mod words;
 
 pub use bindings::leaseway::plugin::types::{
-    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,
-    PluginInfo, Request, SessionInfo, Settings, Share, Side, Span, Step,
+    Choice, Deadline, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest,
+    Leased, PluginInfo, Request, SessionInfo, Settings, Share, Side, Span, Step,
 };
 pub use config::NoConfig;
 pub use connection::{Connection, IoError, Transport};

@@ -3,7 +3,9 @@
 //! A hook builds its answer here. Nothing is interpreted: the host does that, and in tests
 //! `testing::ScriptedSession`.
 
-use crate::{Choice, Disposition, LeaseRequest, Request, Share, Side, Step, Target};
+use std::time::Duration;
+
+use crate::{Choice, Deadline, Disposition, LeaseRequest, Request, Share, Side, Step, Target};
 
 /// A list of steps, written in the order in which they are carried out.
 ///
@@ -85,6 +87,25 @@ impl Steps {
     #[inline]
     pub fn retag(mut self, tag: impl Into<Vec<u8>>) -> Self {
         self.push(Step::Retag(tag.into()));
+        self
+    }
+
+    /// End the session, unless another deadline has been set, or this one lifted, within so long
+    /// (in whole milliseconds). The client is then told the farewell, unless it is in the middle of
+    /// something; empty: nothing.
+    #[inline]
+    pub fn deadline(mut self, within: Duration, farewell: impl Into<Vec<u8>>) -> Self {
+        self.push(Step::Deadline(Some(Deadline {
+            ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            farewell: farewell.into(),
+        })));
+        self
+    }
+
+    /// Lift the deadline that there is.
+    #[inline]
+    pub fn no_deadline(mut self) -> Self {
+        self.push(Step::Deadline(None));
         self
     }
 

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, SessionEnd};
 use leaseway_sdk::*;
@@ -227,6 +228,60 @@ fn a_tag_that_somebody_else_has_put_on_shows() {
     let is_told = |line: &&String| line.starts_with("fresh") || line.starts_with("reused");
     let told: Vec<_> = shown.iter().filter(is_told).collect();
     assert_eq!(told, ["fresh first", "reused theirs"]);
+}
+
+#[test]
+fn a_deadline_ends_the_session_with_its_farewell_behind_what_was_sent() {
+    let login = Steps::new()
+        .deadline(Duration::from_secs(60), "too late")
+        .send(Side::Client, "password? ");
+    let puppet = Puppet::default().choice(Choice::answer(login.discard(1)));
+    let mut session = puppet.session();
+    assert!(session.deadline().is_none());
+    session.client(b"a");
+    let expected = Deadline {
+        ms: 60_000,
+        farewell: b"too late".to_vec(),
+    };
+    assert_eq!(session.deadline(), Some(&expected));
+    session.deadline_passes();
+    assert_eq!(session.take_client(), b"password? too late");
+    assert_eq!(session.end(), Some(&SessionEnd::Deadline));
+    assert!(session.deadline().is_none());
+}
+
+#[test]
+fn the_farewell_is_left_out_in_the_middle_of_a_reply_and_the_lease_ends() {
+    let puppet = Puppet::default()
+        .choice(lease().then(Steps::new().forward(1).deadline(Duration::ZERO, "bye")))
+        .data(Steps::new().forward(3));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.upstream(b"A");
+    session.deadline_passes();
+    assert_eq!(session.take_client(), b"A");
+    assert_eq!(session.end(), Some(&SessionEnd::Deadline));
+    assert!(!session.is_leased());
+}
+
+#[test]
+#[should_panic(expected = "no deadline that could pass")]
+fn a_deadline_that_was_lifted_cannot_pass() {
+    let steps = Steps::new()
+        .deadline(Duration::from_secs(1), "")
+        .no_deadline();
+    let puppet = Puppet::default().choice(Choice::answer(steps));
+    let mut session = puppet.session();
+    session.client(b"a");
+    session.deadline_passes();
+}
+
+#[test]
+#[should_panic(expected = "a farewell of 65537 bytes")]
+fn a_farewell_has_a_limit() {
+    let steps = Steps::new().deadline(Duration::from_secs(1), vec![0; (64 << 10) + 1]);
+    let puppet = Puppet::default().choice(Choice::answer(steps));
+    puppet.session().client(b"a");
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub(crate) mod conversation_side {
 
 pub use session_side::exports::leaseway::plugin::session_hooks;
 pub use session_side::leaseway::plugin::types::{
-    Choice, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest, Leased,
-    PluginInfo, Request, SessionInfo, Settings, Share, Side, Span, Step, Target,
+    Choice, Deadline, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, LeaseRequest,
+    Leased, PluginInfo, Request, SessionInfo, Settings, Share, Side, Span, Step, Target,
 };
 
 /// A short fixed name of a lease error, for logs.

@@ -17,6 +17,9 @@ const MAX_IDENTITY: usize = 1 << 10;
 /// The longest secret of a target.
 const MAX_SECRET: usize = 64 << 10;
 
+/// The longest farewell of a deadline.
+const MAX_FAREWELL: usize = 64 << 10;
+
 /// A session's hooks.
 pub(super) trait Hooked {
     fn choose_upstream(&mut self, client_bytes: &[u8]) -> Choice;
@@ -56,13 +59,18 @@ impl<P: Exported> Hooks<'_, P> {
             "`{hook}` handed {handed} bytes to the host, at most {limit} a call are allowed"
         );
         for step in steps {
-            if let Step::Retag(tag) = step {
-                let length = tag.len();
-                assert!(
-                    length <= MAX_TAG,
-                    "`{hook}` put on a tag of {length} bytes, at most {MAX_TAG} are allowed"
-                );
-            }
+            let (what, length, most) = match step {
+                Step::Retag(tag) => ("put on a tag", tag.len(), MAX_TAG),
+                Step::Deadline(Some(deadline)) => {
+                    let length = deadline.farewell.len();
+                    ("set a deadline with a farewell", length, MAX_FAREWELL)
+                }
+                _ => continue,
+            };
+            assert!(
+                length <= most,
+                "`{hook}` {what} of {length} bytes, at most {most} are allowed"
+            );
         }
     }
 }
@@ -124,6 +132,7 @@ fn handed(step: &Step) -> usize {
     match step {
         Step::Send((_, bytes)) | Step::Retag(bytes) => bytes.len(),
         Step::Lease(target) => target.identity.len() + target.secret.len(),
+        Step::Deadline(deadline) => deadline.as_ref().map_or(0, |one| one.farewell.len()),
         Step::Close(reason) => reason.as_ref().map_or(0, String::len),
         Step::Forward(_)
         | Step::ForwardIdempotent(_)

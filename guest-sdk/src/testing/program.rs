@@ -62,6 +62,7 @@ impl Relay {
                 self.needs_lease("`retag`");
                 self.current().retagged = Some(tag);
             }
+            Step::Deadline(deadline) => self.deadline = deadline,
             Step::Close(reason) => return Err(SessionEnd::Plugin(reason)),
         }
         Ok(None)

@@ -58,6 +58,8 @@ pub enum SessionEnd {
     MaxShown(usize),
     /// A time limit passed.
     Timeout,
+    /// The plugin's own deadline passed.
+    Deadline,
     /// The host is shutting down.
     Drain,
 }

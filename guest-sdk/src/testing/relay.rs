@@ -9,7 +9,9 @@ use super::hooked::Hooked;
 use super::record::{Lease, LeaseEnd, SessionEnd};
 use super::sharing::Sharing;
 use super::way::{Owed, Way};
-use crate::{Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target};
+use crate::{
+    Deadline, Disposition, EndReason, Hooks, LeaseError, LeaseOutcome, Leased, Side, Target,
+};
 
 /// The most that the host reads at once, if `max-shown` is not more.
 const BUFFER_SIZE: usize = 16 << 10;
@@ -45,6 +47,8 @@ pub(super) struct Relay {
     pub(super) half_closed: bool,
     pub(super) barren_leases: u32,
     pub(super) draining: bool,
+    /// The plugin's own time limit.
+    pub(super) deadline: Option<Deadline>,
     /// The target that the plugin has named last.
     pub(super) named: Option<Target>,
     pub(super) sharing: Sharing,
@@ -71,6 +75,7 @@ impl Relay {
             half_closed: false,
             barren_leases: 0,
             draining: false,
+            deadline: None,
             named: None,
             sharing: Sharing::default(),
         }
@@ -226,6 +231,28 @@ impl Relay {
         }
     }
 
+    /// The plugin's deadline passes.
+    pub(super) fn deadline_passes(&mut self, plugin: &mut dyn Hooked) {
+        let Some(deadline) = self.deadline.take() else {
+            panic!("the session has no deadline that could pass");
+        };
+        let may_speak = self.is_between_messages();
+        self.finish(SessionEnd::Deadline, plugin);
+        if may_speak {
+            let ahead = std::mem::take(&mut self.upstream.passing);
+            self.client.own.extend(ahead);
+            self.client.own.extend(deadline.farewell);
+        }
+    }
+
+    /// Whether what the client gets next would not stand in the middle of anything.
+    fn is_between_messages(&self) -> bool {
+        self.upstream.owed != Owed::Rest
+            && !self.upstream.says_more()
+            && !self.client.sends_to_client()
+            && self.sharing.is_quiet()
+    }
+
     fn settle_result(&mut self, result: Result<(), SessionEnd>, plugin: &mut dyn Hooked) {
         if let Err(end) = result {
             self.finish(end, plugin);
@@ -252,6 +279,7 @@ impl Relay {
             self.give_back(disposition);
         }
         self.asked = false;
+        self.deadline = None;
         self.sharing = Sharing::default();
         self.client.program.clear();
         self.client.uncovered.clear();
@@ -367,7 +395,7 @@ fn reason(end: &SessionEnd) -> Option<EndReason> {
         SessionEnd::ClientClosed => Some(EndReason::ClientClosed),
         SessionEnd::ClientError => Some(EndReason::ClientError),
         SessionEnd::Plugin(_) => Some(EndReason::PluginClose),
-        SessionEnd::Timeout => Some(EndReason::Timeout),
+        SessionEnd::Timeout | SessionEnd::Deadline => Some(EndReason::Timeout),
         SessionEnd::Drain => Some(EndReason::Drain),
         SessionEnd::UpstreamClosed
         | SessionEnd::ReplyCut(_)

@@ -5,7 +5,7 @@ use super::hooked::{Hooked, Hooks};
 use super::record::{Lease, SessionEnd};
 use super::relay::{Lending, Relay};
 use crate::export::Exported;
-use crate::{LeaseError, SessionInfo, Side};
+use crate::{Deadline, LeaseError, SessionInfo, Side};
 
 /// One session of the plugin `P`, with a client and an upstream that the test plays.
 ///
@@ -176,6 +176,15 @@ impl<P: Exported> ScriptedSession<P> {
         self.after(|relay, plugin| relay.finish(SessionEnd::Timeout, plugin));
     }
 
+    /// The deadline that the plugin has set passes.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn deadline_passes(&mut self) {
+        self.after(Relay::deadline_passes);
+    }
+
     /// The host shuts down: no lease is granted any more, and the session ends as soon as it
     /// holds none.
     pub fn drain(&mut self) {
@@ -245,6 +254,11 @@ impl<P: Exported> ScriptedSession<P> {
     /// Whether the client's half-close has reached the upstream.
     pub fn upstream_saw_eof(&mut self) -> bool {
         self.relay().upstream_saw_eof
+    }
+
+    /// The deadline that the plugin has set last, unless it was lifted.
+    pub fn deadline(&mut self) -> Option<&Deadline> {
+        self.relay().deadline.as_ref()
     }
 
     /// Why the session ended, if it has.

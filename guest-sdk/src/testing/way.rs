@@ -79,8 +79,13 @@ impl Way {
 
     /// Whether steps that wait have more for the client, of the upstream's or of the plugin's own.
     pub(super) fn says_more(&self) -> bool {
+        self.will_forward() || self.sends_to_client()
+    }
+
+    /// Whether steps that wait have more of the plugin's own for the client.
+    pub(super) fn sends_to_client(&self) -> bool {
         let to_client = |step: &Step| matches!(step, Step::Send((Side::Client, _)));
-        self.will_forward() || self.program.iter().any(to_client)
+        self.program.iter().any(to_client)
     }
 
     /// Whether steps that wait are to pass bytes on.
@@ -163,7 +168,11 @@ fn without_lease(step: Step) -> Option<Step> {
         Step::ForwardRest | Step::Release(_) | Step::Retag(_) | Step::Send((Side::Upstream, _)) => {
             None
         }
-        other @ (Step::Discard(_) | Step::Send(_) | Step::Lease(_) | Step::Close(_)) => Some(other),
+        other @ (Step::Discard(_)
+        | Step::Send(_)
+        | Step::Lease(_)
+        | Step::Deadline(_)
+        | Step::Close(_)) => Some(other),
     }
 }
 

@@ -4,7 +4,9 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use super::component::one_line;
 use super::hooks::Fault;
-use super::limits::{MAX_IDENTITY, MAX_SECRET, MAX_STACK, MAX_STEPS, MAX_TAG, Overrun};
+use super::limits::{
+    MAX_FAREWELL, MAX_IDENTITY, MAX_SECRET, MAX_STACK, MAX_STEPS, MAX_TAG, Overrun,
+};
 use super::output::printable;
 use super::state::GuestState;
 use crate::contract::{Choice, Step, Target};
@@ -97,10 +99,10 @@ pub(super) fn check_steps(steps: &[Step]) -> Result<(), wasmtime::Error> {
     for step in steps {
         match step {
             Step::Lease(target) => check_asked(target)?,
-            Step::Retag(tag) if tag.len() > MAX_TAG => {
-                let length = tag.len();
-                let what = format!("put on a tag of {length} bytes, at most {MAX_TAG}");
-                return Err(Forbidden(what).into());
+            Step::Retag(tag) => check_length("put on a tag", tag, MAX_TAG)?,
+            Step::Deadline(Some(deadline)) => {
+                let what = "set a deadline with a farewell";
+                check_length(what, &deadline.farewell, MAX_FAREWELL)?;
             }
             _ => {}
         }
@@ -129,6 +131,14 @@ pub(super) fn check_choice(choice: &Choice) -> Result<(), wasmtime::Error> {
     }
 }
 
+fn check_length(what: &str, bytes: &[u8], most: usize) -> Result<(), wasmtime::Error> {
+    let length = bytes.len();
+    if length > most {
+        return Err(Forbidden(format!("{what} of {length} bytes, at most {most}")).into());
+    }
+    Ok(())
+}
+
 fn check_asked(target: &Target) -> Result<(), wasmtime::Error> {
     check_target(target).map_err(|why| Forbidden(format!("asked for a lease whose {why}")).into())
 }
@@ -152,7 +162,7 @@ pub(super) fn check_target(target: &Target) -> Result<(), String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::contract::LeaseRequest;
+    use crate::contract::{Deadline, LeaseRequest};
 
     fn target(identity: usize, secret: usize) -> Target {
         Target {
@@ -165,24 +175,33 @@ mod tests {
         }
     }
 
+    /// Makes a step of its bytes.
+    type Make = fn(Vec<u8>) -> Step;
+
     #[test]
-    fn a_tag_above_the_contracts_size_is_refused_wherever_it_stands() {
-        let retag = |length| vec![Step::Forward(1), Step::Retag(vec![0; length])];
-        check_steps(&retag(64 << 10)).unwrap();
-        let large = retag((64 << 10) + 1);
-        let request = LeaseRequest {
-            target: None,
-            then: large.clone(),
-        };
-        for checked in [
-            check_steps(&large),
-            check_choice(&Choice::Answer(large.clone())),
-            check_choice(&Choice::Lease(request)),
-        ] {
-            let error = checked.unwrap_err();
-            assert!(error.is::<Forbidden>());
-            let says = "put on a tag of 65537 bytes, at most 65536";
-            assert!(error.to_string().contains(says), "{error}");
+    fn tags_and_farewells_above_the_contracts_sizes_are_refused_wherever_they_stand() {
+        let deadline = |farewell| Step::Deadline(Some(Deadline { ms: 1, farewell }));
+        let kinds: [(Make, &str); 2] = [
+            (Step::Retag, "put on a tag of 65537 bytes, at most 65536"),
+            (deadline, "with a farewell of 65537 bytes, at most 65536"),
+        ];
+        for (step, says) in kinds {
+            let steps = |length| vec![Step::Forward(1), step(vec![0; length])];
+            check_steps(&steps(64 << 10)).unwrap();
+            let large = steps((64 << 10) + 1);
+            let request = LeaseRequest {
+                target: None,
+                then: large.clone(),
+            };
+            for checked in [
+                check_steps(&large),
+                check_choice(&Choice::Answer(large)),
+                check_choice(&Choice::Lease(request)),
+            ] {
+                let error = checked.unwrap_err();
+                assert!(error.is::<Forbidden>());
+                assert!(error.to_string().contains(says), "{error}");
+            }
         }
     }
 

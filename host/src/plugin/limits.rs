@@ -34,6 +34,8 @@ pub(super) const SPARE_HANDLES: usize = 100_000;
 pub(super) const MAX_IDENTITY: usize = 1 << 10;
 /// The longest secret that the contract allows.
 pub(super) const MAX_SECRET: usize = 64 << 10;
+/// The longest farewell of a deadline that the contract allows.
+pub(super) const MAX_FAREWELL: usize = 64 << 10;
 /// The longest tag that the contract allows.
 pub(super) const MAX_TAG: usize = 64 << 10;
 /// What an entry of a table weighs.

@@ -14,7 +14,19 @@ use super::driver::{LINGER, now};
 use super::end::End;
 use super::engine::Engine;
 use crate::config::ListenerConfig;
-use crate::contract::Side;
+use crate::contract::{Deadline, Side};
+
+/// What the time limit is called that is the plugin's own.
+const DEADLINE: &str = "deadline";
+
+/// A limit that has passed.
+#[derive(Debug, PartialEq)]
+pub(super) enum Passed {
+    /// One of the host's; its name in the config.
+    Limit(&'static str),
+    /// The plugin's own.
+    Deadline(Deadline),
+}
 
 /// When things last happened in a session.
 #[derive(Debug)]
@@ -29,6 +41,8 @@ pub(super) struct Clock {
     midway: bool,
     /// The session has ended and waits for its client since.
     lingering: Option<Instant>,
+    /// When the plugin's own deadline passes; in a box, since few sessions have one for long.
+    deadline: Option<Box<(Instant, Deadline)>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -44,6 +58,7 @@ impl Clock {
             half_closed: false,
             midway: false,
             lingering: None,
+            deadline: None,
             timer: None,
         }
     }
@@ -59,6 +74,15 @@ impl Clock {
         }
     }
 
+    /// The plugin has set itself a deadline, from now on, or has lifted it.
+    pub(super) fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        self.deadline = deadline.and_then(|deadline| {
+            // What is too far away to be told never comes.
+            let at = now().checked_add(Duration::from_millis(deadline.ms))?;
+            Some(Box::new((at, deadline)))
+        });
+    }
+
     /// The session has ended and all is written: starts the wait for the client.
     pub(super) fn lingering(&mut self) -> bool {
         if self.lingering.is_none() {
@@ -67,13 +91,13 @@ impl Clock {
         true
     }
 
-    /// Ready with the name of the first limit that has passed.
+    /// Ready with the first limit that has passed.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         engine: &Engine,
         config: &ListenerConfig,
-    ) -> Poll<&'static str> {
+    ) -> Poll<Passed> {
         loop {
             let Some((deadline, name)) = self.next(engine, config) else {
                 self.timer = None;
@@ -81,7 +105,10 @@ impl Clock {
             };
             if deadline <= now() {
                 self.timer = None;
-                return Poll::Ready(name);
+                return Poll::Ready(match self.deadline.take_if(|_| name == DEADLINE) {
+                    Some(passed) => Passed::Deadline(passed.1),
+                    None => Passed::Limit(name),
+                });
             }
             let timer = self
                 .timer
@@ -112,7 +139,7 @@ impl Clock {
             debug_assert!(engine.has_output(Side::Client));
             // Who has just let a limit pass is not waited for as long again.
             let limit = match end {
-                End::Timeout(_) => LINGER.min(config.half_close_timeout),
+                End::Timeout(_) | End::Deadline(_) => LINGER.min(config.half_close_timeout),
                 _ => config.half_close_timeout,
             };
             return Some((self.moved + limit, "half-close-timeout"));
@@ -139,6 +166,9 @@ impl Clock {
             config
                 .idle_timeout
                 .map(|limit| (self.moved + limit, "idle-timeout")),
+            self.deadline
+                .as_ref()
+                .map(|deadline| (deadline.0, DEADLINE)),
             midway.then(|| (self.moved + config.stall_timeout, "stall-timeout")),
             // A session that waits in line for its lease has not been left hanging.
             (half_closed && !engine.is_asking())

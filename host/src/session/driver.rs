@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::clock::Clock;
+use super::clock::{Clock, Passed};
 use super::context::ListenerContext;
 use super::end::End;
 use super::engine::{Engine, EngineLimits};
@@ -371,6 +371,9 @@ impl Future for SessionTask {
             if moved {
                 this.clock.moved();
             }
+            if let Some(deadline) = this.engine.take_deadline() {
+                this.clock.set_deadline(deadline);
+            }
             if this.engine.end().is_some()
                 && !this.engine.has_output(Side::Client)
                 && (this.engine.client_has_ended()
@@ -381,7 +384,12 @@ impl Future for SessionTask {
             match this.clock.poll(cx, &this.engine, &this.context.config) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(_) if this.engine.end().is_some() => return Poll::Ready(()),
-                Poll::Ready(limit) => this.engine.expire(limit, this.hooks.as_mut()),
+                Poll::Ready(Passed::Limit(name)) => {
+                    this.engine.expire(name, this.hooks.as_mut());
+                }
+                Poll::Ready(Passed::Deadline(deadline)) => {
+                    this.engine.deadline_passed(&deadline, this.hooks.as_mut());
+                }
             }
         }
     }

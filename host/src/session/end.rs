@@ -20,6 +20,8 @@ pub enum End {
     NoLease(LeaseError),
     /// A time limit passed; its name in the config.
     Timeout(&'static str),
+    /// The plugin's own deadline passed, which was so many milliseconds.
+    Deadline(u64),
     /// The host shuts down.
     Drain,
     /// The plugin's instance died.
@@ -41,6 +43,7 @@ impl End {
             Self::ReplyCut(_) => "reply-cut",
             Self::NoLease(_) => "no-lease",
             Self::Timeout(_) => "timeout",
+            Self::Deadline(_) => "plugin-deadline",
             Self::Drain => "drain",
             Self::Fault(_) => "plugin-fault",
             Self::Misuse(_) => "plugin-misuse",
@@ -54,7 +57,7 @@ impl End {
             Self::ClientClosed => Some(EndReason::ClientClosed),
             Self::ClientBroke => Some(EndReason::ClientError),
             Self::Plugin(_) => Some(EndReason::PluginClose),
-            Self::Timeout(_) => Some(EndReason::Timeout),
+            Self::Timeout(_) | Self::Deadline(_) => Some(EndReason::Timeout),
             Self::Drain => Some(EndReason::Drain),
             Self::UpstreamClosed
             | Self::ReplyCut(_)
@@ -77,6 +80,7 @@ impl std::fmt::Display for End {
             Self::ReplyCut(why) => write!(f, "lost in mid-reply: {why}"),
             Self::NoLease(why) => write!(f, "no connection: {}", lease_error_text(why)),
             Self::Timeout(name) => write!(f, "{name} passed"),
+            Self::Deadline(ms) => write!(f, "the plugin's deadline of {ms} ms passed"),
             Self::Drain => write!(f, "shutting down"),
             Self::Fault(fault) => write!(f, "plugin fault: {fault}"),
             Self::Misuse(what) => write!(f, "the plugin broke its contract: {what}"),

@@ -6,7 +6,7 @@ use super::engine::{Engine, Giveback};
 use super::half::Owed;
 use super::held::LeaseState;
 use super::sharing::Sharing;
-use crate::contract::{Disposition, Hooks, LeaseOutcome};
+use crate::contract::{Deadline, Disposition, Hooks, LeaseError, LeaseOutcome, Side};
 use crate::plugin::SessionHooks;
 
 impl Engine {
@@ -40,6 +40,7 @@ impl Engine {
         self.lease = LeaseState::None;
         self.sharing = Sharing::default();
         self.ask_pending = false;
+        self.deadline = None;
         self.client.steps.clear();
         self.upstream.steps.clear();
         self.client.input.truncate(0);
@@ -79,6 +80,40 @@ impl Engine {
         } else {
             None
         }
+    }
+
+    /// The plugin's own time limit has passed.
+    pub fn deadline_passed(&mut self, deadline: &Deadline, hooks: &mut dyn SessionHooks) {
+        let may_speak = self.end.is_none() && self.is_between_messages();
+        self.finish(End::Deadline(deadline.ms), hooks);
+        if may_speak && !deadline.farewell.is_empty() {
+            self.send(Side::Client, &deadline.farewell);
+        }
+    }
+
+    /// Whether what the client gets next would not stand in the middle of anything.
+    fn is_between_messages(&self) -> bool {
+        self.upstream.owed != Owed::Rest
+            && !self.upstream.says_more()
+            && !self.client.sends_to_client()
+            && self.sharing.is_quiet()
+            // Nothing can be put behind what is in a pipe.
+            && !self.upstream.is_piped()
+    }
+
+    /// The connection in place of a dead one has another tag than the plugin was told: it goes back
+    /// as it came, and the lease is lost.
+    pub(super) fn not_replaced(&mut self, why: &str, hooks: &mut dyn SessionHooks) {
+        self.giveback = Some(Giveback {
+            disposition: Disposition::Keep,
+            unclean: None,
+            retag: None,
+        });
+        self.leave_connection();
+        let why = LeaseError::Lost(format!("{why}; its replacement has another tag"));
+        let result = self.tell_lease_failed(why, hooks);
+        self.settle_result(result, hooks);
+        self.run(hooks);
     }
 
     /// Hands the connection to the driver.

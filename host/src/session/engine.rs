@@ -11,7 +11,9 @@ use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
 use super::sharing::Sharing;
-use crate::contract::{Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text};
+use crate::contract::{
+    Deadline, Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text,
+};
 use crate::copy::{Buffer, BufferPool};
 use crate::plugin::SessionHooks;
 
@@ -86,6 +88,8 @@ pub struct Engine {
     pub(super) named: Option<Arc<Target>>,
     /// What goes to shared connections.
     pub(super) sharing: Sharing,
+    /// The plugin has set a deadline, or lifted it, and the driver does not know yet.
+    pub(super) deadline: Option<Box<Option<Deadline>>>,
     pub(super) end: Option<End>,
 }
 
@@ -108,6 +112,7 @@ impl Engine {
             choices: 0,
             named: None,
             sharing: Sharing::default(),
+            deadline: None,
             end: None,
         }
     }
@@ -142,6 +147,11 @@ impl Engine {
             LeaseState::Asked(asked) => Some((&asked.target, asked.replaces.is_some())),
             LeaseState::None | LeaseState::Held(_) => None,
         }
+    }
+
+    /// The plugin's deadline from now on, where that has changed; none: there is none any more.
+    pub fn take_deadline(&mut self) -> Option<Option<Deadline>> {
+        self.deadline.take().map(|deadline| *deadline)
     }
 
     /// Whether a lease that was asked for is still wanted.
@@ -329,13 +339,14 @@ impl Engine {
         self.upstream.passing = 0;
     }
 
-    /// The lease that was asked for is there.
-    pub fn leased(&mut self, facts: LeaseFacts<'_>, hooks: &mut dyn SessionHooks) {
+    /// The lease that was asked for is there. False if it is not taken: in place of a dead connection
+    /// it has another tag than the plugin was told. Then it is given back at once.
+    pub fn leased(&mut self, facts: LeaseFacts<'_>, hooks: &mut dyn SessionHooks) -> bool {
         let asked = match std::mem::replace(&mut self.lease, LeaseState::None) {
             LeaseState::Asked(asked) => asked,
             other @ (LeaseState::None | LeaseState::Held(_)) => {
                 self.lease = other;
-                return;
+                return false;
             }
         };
         let Asked { target, replaces } = asked;
@@ -345,7 +356,10 @@ impl Engine {
             Some(dead) if dead.told.as_deref().is_none_or(|told| told == facts.tag) => {
                 (dead.sent, dead.retag)
             }
-            Some(dead) => return self.not_replaced(&dead.why, hooks),
+            Some(dead) => {
+                self.not_replaced(&dead.why, hooks);
+                return false;
+            }
         };
         let leased = (first && self.has.contains(Hooks::ON_LEASED)).then(|| Leased {
             tag: facts.tag.to_vec(),
@@ -382,21 +396,7 @@ impl Engine {
             }
         }
         self.run(hooks);
-    }
-
-    /// The connection in place of a dead one has another tag than the plugin was told: it goes back
-    /// as it came, and the lease is lost.
-    fn not_replaced(&mut self, why: &str, hooks: &mut dyn SessionHooks) {
-        self.giveback = Some(Giveback {
-            disposition: Disposition::Keep,
-            unclean: None,
-            retag: None,
-        });
-        self.leave_connection();
-        let why = LeaseError::Lost(format!("{why}; its replacement has another tag"));
-        let result = self.tell_lease_failed(why, hooks);
-        self.settle_result(result, hooks);
-        self.run(hooks);
+        true
     }
 
     /// The lease that was asked for cannot be had.
@@ -468,7 +468,7 @@ impl Engine {
         self.client.owed == Owed::Rest && self.upstream.owed == Owed::Rest
     }
 
-    fn settle_result(&mut self, result: Result<(), End>, hooks: &mut dyn SessionHooks) {
+    pub(super) fn settle_result(&mut self, result: Result<(), End>, hooks: &mut dyn SessionHooks) {
         if let Err(end) = result {
             self.finish(end, hooks);
         }

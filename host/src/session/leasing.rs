@@ -136,7 +136,12 @@ impl SessionTask {
                     fresh: !lease.reused(),
                     endpoint: lease.endpoint(),
                 };
-                self.engine.leased(facts, hooks);
+                let taken = self.engine.leased(facts, hooks);
+                if !taken {
+                    let what = "and its replacement has another tag";
+                    let what = format!("a connection to {} was lost, {what}", lease.endpoint());
+                    self.complain("lost", &what);
+                }
                 self.lease = Some(lease);
                 self.quiet.upstream = false;
             }

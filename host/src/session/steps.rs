@@ -59,6 +59,7 @@ impl Engine {
                     held.retag = Some(tag.into_boxed_slice());
                 }
             }
+            Step::Deadline(deadline) => self.deadline = Some(Box::new(deadline)),
             Step::Close(why) => return Err(End::Plugin(why)),
         }
         Ok(None)
@@ -85,7 +86,7 @@ impl Engine {
     }
 
     /// Bytes of the plugin's own, behind all that is on its way to that side.
-    fn send(&mut self, to: Side, bytes: &[u8]) {
+    pub(super) fn send(&mut self, to: Side, bytes: &[u8]) {
         if to == Side::Upstream {
             self.keep_in_prefix();
             if let LeaseState::Held(held) = &mut self.lease {

@@ -339,6 +339,7 @@ mod tests {
 
     use prometheus_client::registry::Registry as Metrics;
     use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::plugin::tests::load;
@@ -365,6 +366,47 @@ mod tests {
         })
     }
 
+    /// Whether all of these lines are in the metrics.
+    fn assert_counted(counters: &SessionCounters, lines: &[&str]) {
+        let mut metrics = Metrics::default();
+        counters.register(&mut metrics);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics).unwrap();
+        for line in lines {
+            assert!(text.lines().any(|one| one == *line), "no {line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_plugins_deadline_ends_its_session_with_a_farewell() {
+        let deed = json!({ "mode": "deadline", "hook": "choose-upstream", "count": 40 });
+        let plugin = load(deed);
+        let counters = SessionCounters::default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let context = context(&plugin, &counters);
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap());
+            let (client, accepted) = tokio::join!(client, listener.accept());
+            let (mut client, (stream, peer)) = (client.unwrap(), accepted.unwrap());
+            let session = SessionTask::new(1, stream, peer, context).unwrap();
+            let session = tokio::task::spawn_local(session);
+            let begun = tokio::time::Instant::now();
+            client.write_all(b"hello").await.unwrap();
+            let mut said = Vec::new();
+            client.read_to_end(&mut said).await.unwrap();
+            assert_eq!(said, b"too late");
+            assert!(begun.elapsed() >= Duration::from_millis(40));
+            drop(client);
+            session.await.unwrap();
+        });
+        let ended = r#"leaseway_session_ends_total{listener="a",reason="plugin-deadline"} 1"#;
+        assert_counted(&counters, &[ended]);
+    }
+
     #[test]
     fn a_client_whose_session_cannot_begin_is_counted() {
         let plugin = load(json!({ "mode": "trap", "hook": "constructor" }));
@@ -381,16 +423,11 @@ mod tests {
             let (stream, peer) = accepted.unwrap();
             assert!(SessionTask::new(1, stream, peer, context).is_err());
         });
-        let mut metrics = Metrics::default();
-        counters.register(&mut metrics);
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &metrics).unwrap();
-        for line in [
+        let lines = [
             r#"leaseway_sessions_total{listener="a"} 1"#,
             r#"leaseway_sessions_open{listener="a"} 0"#,
             r#"leaseway_session_ends_total{listener="a",reason="plugin-fault"} 1"#,
-        ] {
-            assert!(text.lines().any(|one| one == line), "no {line} in\n{text}");
-        }
+        ];
+        assert_counted(&counters, &lines);
     }
 }

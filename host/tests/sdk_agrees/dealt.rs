@@ -172,7 +172,10 @@ impl Answer {
             | Step::ForwardRest
             | Step::Retag(_)
             | Step::Send((Side::Upstream, _)) => held,
-            Step::Discard(_) | Step::Send((Side::Client, _)) | Step::Close(_) => true,
+            Step::Discard(_)
+            | Step::Send((Side::Client, _))
+            | Step::Deadline(_)
+            | Step::Close(_) => true,
             Step::Lease(_) => !std::mem::replace(&mut held, true),
             Step::Release(_) => std::mem::replace(&mut held, false),
         });

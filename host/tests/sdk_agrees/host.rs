@@ -157,6 +157,7 @@ pub(crate) struct Host {
     from_upstream: usize,
     lending: Lending,
     draining: bool,
+    deadline: Option<host::Deadline>,
     shared: Shared,
     to_client: Vec<u8>,
     to_upstream: Vec<u8>,
@@ -188,6 +189,7 @@ impl Host {
             from_upstream: 0,
             lending: Lending::Hold,
             draining: false,
+            deadline: None,
             shared: Shared::default(),
             to_client: Vec::new(),
             to_upstream: Vec::new(),
@@ -218,6 +220,7 @@ impl Host {
             Event::UpstreamEof => self.engine.holds_lease() && !self.upstream.ended,
             Event::Lose => self.is_sharing() || self.engine.holds_lease(),
             Event::Grant | Event::Fail => self.waits(),
+            Event::Deadline => self.deadline.is_some(),
             Event::ClientError
             | Event::GrantLeases
             | Event::HoldLeases
@@ -284,6 +287,12 @@ impl Host {
             if !round {
                 break;
             }
+        }
+        if let Some(deadline) = self.engine.take_deadline() {
+            self.deadline = deadline;
+        }
+        if self.engine.end().is_some() {
+            self.deadline = None;
         }
         self.engine.settle(&self.buffers);
     }
@@ -477,6 +486,11 @@ impl Host {
             Event::Grant => self.leased(),
             Event::Fail => self.failed(to_error(busy())),
             Event::Timeout => self.engine.expire("idle-timeout", &mut self.hooks),
+            Event::Deadline => {
+                if let Some(deadline) = self.deadline.take() {
+                    self.engine.deadline_passed(&deadline, &mut self.hooks);
+                }
+            }
             Event::Drain => {
                 self.draining = true;
                 self.engine.drain(&mut self.hooks);
@@ -498,6 +512,10 @@ impl Host {
             leases: self.leases.iter().map(Lease::told).collect(),
             leased: self.engine.holds_lease(),
             waiting: self.waits(),
+            deadline: self
+                .deadline
+                .as_ref()
+                .map(|deadline| format!("{} {}", deadline.ms, deadline.farewell.len())),
             end: self.engine.end().map(name),
         }
     }
@@ -579,6 +597,12 @@ fn to_steps(steps: Vec<sdk::Step>) -> Vec<host::Step> {
         sdk::Step::Lease(target) => host::Step::Lease(to_target(target)),
         sdk::Step::Release(disposition) => host::Step::Release(to_disposition(disposition)),
         sdk::Step::Retag(tag) => host::Step::Retag(tag),
+        sdk::Step::Deadline(deadline) => {
+            host::Step::Deadline(deadline.map(|deadline| host::Deadline {
+                ms: deadline.ms,
+                farewell: deadline.farewell,
+            }))
+        }
         sdk::Step::Close(why) => host::Step::Close(why),
     };
     steps.into_iter().map(step).collect()

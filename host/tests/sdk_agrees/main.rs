@@ -13,7 +13,7 @@ mod sdk;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use leaseway_sdk::{Disposition, Hooks, LeaseError, Side, Step, Target};
+use leaseway_sdk::{Deadline, Disposition, Hooks, LeaseError, Side, Step, Target};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -38,6 +38,8 @@ pub(crate) enum Event {
     HoldLeases,
     FailLeases,
     Timeout,
+    /// The plugin's own time limit passes, if it has one.
+    Deadline,
     Drain,
 }
 
@@ -52,6 +54,7 @@ pub(crate) struct Seen {
     pub(crate) leases: Vec<Lease>,
     pub(crate) leased: bool,
     pub(crate) waiting: bool,
+    pub(crate) deadline: Option<String>,
     pub(crate) end: Option<String>,
 }
 
@@ -120,6 +123,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::ClientEof),
         1 => Just(Event::ClientError),
         1 => Just(Event::Timeout),
+        3 => Just(Event::Deadline),
         2 => Just(Event::Drain),
     ]
 }
@@ -150,6 +154,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..4).prop_map(|identity| Step::Lease(target(identity))),
         5 => disposition().prop_map(Step::Release),
         2 => (0..10).prop_map(|tag| Step::Retag(format!("tag{tag}").into_bytes())),
+        2 => prop::option::of((0_u64..100, few())).prop_map(|deadline| {
+            Step::Deadline(deadline.map(|(ms, count)| Deadline {
+                ms,
+                farewell: vec![b'~'; count],
+            }))
+        }),
         1 => prop::option::of(Just("done".to_owned())).prop_map(Step::Close),
     ]
 }

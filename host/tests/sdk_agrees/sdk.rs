@@ -145,6 +145,7 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
             Event::HoldLeases => self.session.hold_leases(),
             Event::FailLeases => self.session.fail_leases(busy()),
             Event::Timeout => self.session.timeout(),
+            Event::Deadline => self.session.deadline_passes(),
             Event::Drain => self.session.drain(),
         }
     }
@@ -185,6 +186,10 @@ impl<const UPSTREAM_FIRST: bool> Sdk<UPSTREAM_FIRST> {
             leases,
             leased: self.session.is_leased(),
             waiting: self.session.is_waiting(),
+            deadline: self
+                .session
+                .deadline()
+                .map(|deadline| format!("{} {}", deadline.ms, deadline.farewell.len())),
             end: self.session.end().map(name),
         }
     }
@@ -200,6 +205,7 @@ fn name(end: &SessionEnd) -> String {
         SessionEnd::LeaseFailed(_) => "no-lease".to_owned(),
         SessionEnd::MaxShown(limit) => format!("max-shown {limit}"),
         SessionEnd::Timeout => "timeout".to_owned(),
+        SessionEnd::Deadline => "plugin-deadline".to_owned(),
         SessionEnd::Drain => "drain".to_owned(),
     }
 }

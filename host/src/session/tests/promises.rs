@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::toy::{Counting, Dealt, SORRY, Toy, target};
 use super::world::{Event, World, frames, is_sorry};
-use crate::contract::{Disposition, Hooks, Side, Step};
+use crate::contract::{Deadline, Disposition, Hooks, Side, Step};
 use crate::session::engine::OUTPUT_HIGH_WATER;
 
 const SESSIONS: usize = 4;
@@ -215,6 +215,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lease(target())),
         3 => disposition.prop_map(Step::Release),
         1 => Just(Step::Retag(b"another".to_vec())),
+        1 => prop::option::of(own_bytes()).prop_map(|count| {
+            let farewell = count.map(|count| vec![b'p'; count]);
+            Step::Deadline(farewell.map(|farewell| Deadline { ms: 1, farewell }))
+        }),
         1 => Just(Step::Close(None)),
     ]
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::toy::SORRY;
-use crate::contract::{Disposition, LeaseError, Side};
+use crate::contract::{Deadline, Disposition, LeaseError, Side};
 use crate::copy::{BufferPool, Passing, Room};
 use crate::plugin::SessionHooks;
 use crate::session::{Engine, EngineLimits, LeaseFacts, Loss};
@@ -57,6 +57,7 @@ pub(super) struct Session {
     /// The connection it holds.
     pub(super) lease: Option<usize>,
     asked: Option<bool>,
+    pub(super) deadline: Option<Deadline>,
     pub(super) finished: bool,
 }
 
@@ -97,7 +98,7 @@ pub(super) enum Event {
     Refuse { session: usize },
     /// The server closes a connection.
     Kill { connection: usize },
-    /// A time limit passes.
+    /// A time limit passes: the plugin's own, if it has one.
     Expire { session: usize },
 }
 
@@ -128,6 +129,7 @@ impl World {
             received: Vec::new(),
             lease: None,
             asked: None,
+            deadline: None,
             finished: false,
         });
     }
@@ -167,9 +169,11 @@ impl World {
             }
             Event::Expire { session } => {
                 let session = &mut self.sessions[session];
-                session
-                    .engine
-                    .expire("idle-timeout", session.hooks.as_mut());
+                let hooks = session.hooks.as_mut();
+                match session.deadline.take() {
+                    Some(deadline) => session.engine.deadline_passed(&deadline, hooks),
+                    None => session.engine.expire("idle-timeout", hooks),
+                }
             }
         }
         for index in 0..self.sessions.len() {
@@ -295,6 +299,9 @@ impl World {
         if let Some((_, fresh)) = session.engine.take_ask() {
             assert!(session.lease.is_none(), "asks while it holds one");
             session.asked = Some(fresh);
+        }
+        if let Some(deadline) = session.engine.take_deadline() {
+            session.deadline = deadline;
         }
         session.finished =
             session.engine.end().is_some() && !session.engine.has_output(Side::Client);
