@@ -233,6 +233,9 @@ impl Relay {
 
     /// The plugin's deadline passes.
     pub(super) fn deadline_passes(&mut self, plugin: &mut dyn Hooked) {
+        if self.end.is_some() {
+            return;
+        }
         let Some(deadline) = self.deadline.take() else {
             panic!("the session has no deadline that could pass");
         };

@@ -180,7 +180,7 @@ impl<P: Exported> ScriptedSession<P> {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// If there is none, in a session that has not ended.
     pub fn deadline_passes(&mut self) {
         self.after(Relay::deadline_passes);
     }
