@@ -967,22 +967,31 @@ fn a_secret_that_is_too_long_panics() {
 }
 
 #[test]
-#[should_panic(expected = "`release` in the middle of a reply")]
-fn a_release_by_the_client_in_mid_reply_panics() {
+fn what_the_client_is_told_waits_for_the_reply_under_way() {
+    let over = Steps::new()
+        .discard(1)
+        .send(Side::Client, *b"!")
+        .release(Disposition::Keep);
     let puppet = Puppet::default()
-        .choice(
-            lease().then(
-                Steps::new()
-                    .forward(1)
-                    .discard(1)
-                    .release(Disposition::Keep),
-            ),
-        )
-        .data(Steps::new().forward(5));
+        .choice(lease().then(Steps::new().forward(1)))
+        .data(Steps::new().forward(5))
+        .data(Steps::new().forward(1))
+        .data(over)
+        .data(Steps::new().forward(1));
     let mut session = puppet.session();
     session.client(b"a");
     session.upstream(b"uv");
+    assert_eq!(session.take_client(), b"uv");
+    // The rest of the reply may need what the client sends next.
     session.client(b"b");
+    assert_eq!(session.take_upstream(), b"ab");
+    session.client(b"c");
+    assert_eq!(session.take_client(), b"");
+    assert!(session.is_leased());
+    session.upstream(b"wxy");
+    assert_eq!(session.take_client(), b"wxy!");
+    let end = session.leases().last().map(|lease| lease.end.clone());
+    assert_eq!(end, Some(LeaseEnd::Returned(Disposition::Keep)));
 }
 
 #[test]

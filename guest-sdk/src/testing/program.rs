@@ -37,6 +37,10 @@ impl Relay {
                 if to == Side::Upstream {
                     self.needs_lease("`send` to the upstream");
                 }
+                if side == Side::Client && to == Side::Client && self.upstream.will_forward() {
+                    // Not in the middle of a reply.
+                    return Ok(Some(Step::Send((to, bytes))));
+                }
                 // Behind all that is on its way to that side.
                 let ahead = std::mem::take(&mut self.way_mut(other(to)).passing);
                 let own = &mut self.way_mut(to).own;
@@ -53,7 +57,8 @@ impl Relay {
             }
             Step::Release(disposition) => {
                 self.needs_lease("`release`");
-                if self.unwritten() {
+                let in_reply = side == Side::Client && self.upstream.will_forward();
+                if self.unwritten() || in_reply {
                     return Ok(Some(Step::Release(disposition)));
                 }
                 self.release(side, disposition);
@@ -78,10 +83,6 @@ impl Relay {
 
     /// The plugin gives the connection back while the session goes on.
     fn release(&mut self, side: Side, disposition: Disposition) {
-        assert!(
-            side == Side::Upstream || !self.upstream.will_forward(),
-            "`release` in the middle of a reply"
-        );
         // What stands behind it is the client's to go on with, whoever's it was.
         let behind_skip = self.client.behind_skip;
         let behind = std::mem::take(&mut self.way_mut(side).program);

@@ -52,6 +52,9 @@ impl Relay {
                 progressed = true;
                 continue;
             }
+            if side == Side::Upstream && self.client.answers_next() {
+                return Ok(progressed);
+            }
             if !self.show(side, plugin)? {
                 return Ok(progressed | self.ended_when_shown(side, plugin)?);
             }
@@ -96,7 +99,7 @@ impl Relay {
     /// Shows the plugin what it has not decided about. True if that changed anything.
     fn show(&mut self, side: Side, plugin: &mut dyn Hooked) -> Result<bool, SessionEnd> {
         let uncovered = self.way(side).uncovered.len();
-        if side == Side::Client && self.reply_under_way() {
+        if side == Side::Client && !self.upstream.program.is_empty() {
             return Ok(false);
         }
         if !self.held() {
@@ -145,7 +148,7 @@ impl Relay {
         Ok(false)
     }
 
-    /// Whether the upstream's program is unfinished, so that nothing of the client's is shown.
+    /// Whether the upstream's program is unfinished: bytes that it covers have not come.
     fn reply_under_way(&self) -> bool {
         matches!(self.upstream.owed, Owed::Forward(_) | Owed::Discard(_))
             || !self.upstream.program.is_empty()

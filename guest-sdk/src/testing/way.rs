@@ -88,6 +88,13 @@ impl Way {
         self.program.iter().any(to_client)
     }
 
+    /// Whether the next thing that its program does is to send something to the client.
+    pub(super) fn answers_next(&self) -> bool {
+        self.owed == Owed::Nothing
+            && !self.waits_for_skip()
+            && matches!(self.program.front(), Some(Step::Send((Side::Client, _))))
+    }
+
     /// Whether steps that wait are to pass bytes on.
     pub(super) fn will_forward(&self) -> bool {
         let forwards = |step: &Step| matches!(step, Step::Forward(_) | Step::ForwardIdempotent(_));

@@ -200,6 +200,13 @@ impl Half {
         self.skip > 0 && !self.steps.is_empty() && self.steps.len() <= self.behind_skip
     }
 
+    /// Whether the next thing that its program does is to send something to the client.
+    pub(super) fn answers_next(&self) -> bool {
+        self.owed == Owed::Nothing
+            && !self.waits_for_skip()
+            && matches!(self.steps.front(), Some(Step::Send((Side::Client, _))))
+    }
+
     /// Whether steps that wait have more for the client, of the upstream's or of the plugin's own.
     pub(super) fn says_more(&self) -> bool {
         self.will_forward() || self.sends_to_client()

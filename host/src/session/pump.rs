@@ -61,6 +61,10 @@ impl Engine {
                 }
                 continue;
             }
+            if side == Side::Upstream && self.client.answers_next() {
+                // It has waited for the reply that has just gone, and not for the next one.
+                return Ok(progressed);
+            }
             if !self.show(side, hooks)? {
                 return Ok(progressed | self.ended_when_shown(side, hooks)?);
             }
@@ -129,7 +133,9 @@ impl Engine {
     /// Shows the plugin what it has not decided about. True if that changed anything.
     fn show(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
         let uncovered = self.half(side).uncovered();
-        if side == Side::Client && self.reply_under_way() {
+        if side == Side::Client && !self.upstream.steps.is_empty() {
+            // A reply is taken as gone that has not: what the client sends must not be forwarded
+            // ahead of a release that waits.
             return Ok(false);
         }
         if !self.holds_lease() {
@@ -180,9 +186,7 @@ impl Engine {
         Ok(false)
     }
 
-    /// Whether the upstream's program is unfinished. The plugin is done with the bytes that it
-    /// covers, so what the client sends is shown only when they have gone: it must not be
-    /// forwarded ahead of a release that waits, nor answered in the middle of a reply.
+    /// Whether the upstream's program is unfinished: bytes that it covers have not come.
     fn reply_under_way(&self) -> bool {
         matches!(self.upstream.owed, Owed::Forward(_) | Owed::Discard(_))
             || !self.upstream.steps.is_empty()

@@ -31,6 +31,10 @@ impl Engine {
                 if to == Side::Upstream {
                     self.needs_lease("send to the upstream")?;
                 }
+                if side == Side::Client && to == Side::Client && self.upstream.will_forward() {
+                    // Not in the middle of a reply.
+                    return Ok(Some(Step::Send((to, bytes))));
+                }
                 // Behind what is in a pipe it has to wait: that cannot be put in front of it.
                 let piped = self.half(other(to)).is_piped();
                 if piped || self.half(to).output.pending().len() >= OUTPUT_HIGH_WATER {
@@ -48,10 +52,12 @@ impl Engine {
             Step::Release(disposition) => {
                 self.needs_lease("release")?;
                 let unwritten = !self.upstream.output.is_empty() || self.client.passing > 0;
-                if unwritten {
+                // A reply that the client has got half of cannot be mended.
+                let in_reply = side == Side::Client && self.upstream.will_forward();
+                if unwritten || in_reply {
                     return Ok(Some(Step::Release(disposition)));
                 }
-                self.release(side, disposition)?;
+                self.release(side, disposition);
             }
             Step::Retag(tag) => {
                 self.needs_lease("retag")?;
@@ -116,9 +122,7 @@ impl Engine {
     }
 
     /// The plugin gives the connection back while the session goes on.
-    fn release(&mut self, side: Side, disposition: Disposition) -> Result<(), End> {
-        // A reply that the client has got half of cannot be mended.
-        let cut = side == Side::Client && self.upstream.will_forward();
+    fn release(&mut self, side: Side, disposition: Disposition) {
         let behind_skip = self.client.behind_skip;
         let behind = std::mem::take(&mut self.half_mut(side).steps);
         self.give_back(disposition);
@@ -131,10 +135,6 @@ impl Engine {
             // client's to go on with.
             Side::Upstream => self.client.go_last(behind),
         }
-        if cut {
-            return Err(misuse("release in the middle of a reply"));
-        }
-        Ok(())
     }
 
     fn needs_lease(&self, what: &str) -> Result<(), End> {

@@ -1,0 +1,286 @@
+//! What the server says: whose answer it is, and when the client is done with the connection.
+
+use leaseway_sdk::frame::Parsed;
+use leaseway_sdk::{Disposition, Side, Step, Steps};
+
+use super::Session;
+use super::ledger::{Closing, Sent};
+use super::login::Stage;
+use crate::config::Pooling;
+use crate::settings::{self, Values};
+use crate::wire::{self, write};
+
+/// The longest `CommandComplete` that is read: a tag is some 20 bytes long.
+const MAX_TAG: usize = 256;
+
+/// The longest message that is read whole: an error, the value of a setting, an answer to ourselves.
+const MAX_READ: usize = 48 << 10;
+
+/// The longest tag that a connection is given.
+const MAX_CONNECTION_TAG: usize = 64 << 10;
+
+/// How many steps a call returns at most, or little more; what is left is shown again.
+const MAX_STEPS: usize = 1000;
+
+impl Session {
+    /// The server has sent this.
+    pub(super) fn answers(&mut self, shown: &[u8]) -> Steps {
+        let mut steps = Steps::new();
+        // Where the answer before it came in part, its turn had not come.
+        self.answer_itself(&mut steps);
+        let mut at = 0_u64;
+        while steps.as_slice().len() < MAX_STEPS {
+            let rest = usize::try_from(at).ok().and_then(|at| shown.get(at..));
+            let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
+                break;
+            };
+            let head = match wire::head(rest) {
+                Parsed::Complete { value, .. } => value,
+                Parsed::Incomplete { .. } => break,
+                Parsed::Invalid(why) => return steps.close(format!("of the server: {why}")),
+            };
+            at += head.length;
+            let is_query = matches!(self.lease.ledger.front(), Some(Sent::OwnQuery));
+            let length = head.length;
+            match head.kind {
+                b'Z' => {
+                    let Some(status) = rest.get(wire::HEAD) else {
+                        break;
+                    };
+                    let passed_over = self.lease.ledger.ready(*status);
+                    self.undo(passed_over);
+                    if is_query {
+                        steps.push(Step::Discard(length));
+                        if matches!(self.stage, Stage::Greeting) {
+                            return self.welcome(steps);
+                        }
+                    } else if self.pooling == Pooling::Statement && *status != b'I' {
+                        return no_transactions(steps, length);
+                    } else {
+                        steps.push(Step::Forward(length));
+                    }
+                    self.answer_itself(&mut steps);
+                    if self.is_done() {
+                        match self.asks() {
+                            Some(query) => steps.push(Step::Send((Side::Upstream, query))),
+                            None => return self.release(steps),
+                        }
+                    }
+                    continue;
+                }
+                b'E' => {
+                    let Some(body) = read(rest, length) else {
+                        break;
+                    };
+                    if is_query {
+                        return self.own_query_failed(steps, body);
+                    }
+                    self.lease.has_ended |= wire::ends_the_session(body);
+                    self.lease.ledger.answered(b'E');
+                }
+                b'C' if !is_query => {
+                    let Some(tag) = read(rest, length.min(MAX_TAG as u64)) else {
+                        break;
+                    };
+                    if self.lease.completed(tag.strip_suffix(b"\0").unwrap_or(tag)) {
+                        self.names.clear();
+                    }
+                    self.lease.ledger.answered(b'C');
+                }
+                b'S' => {
+                    let Some(body) = read(rest, length) else {
+                        break;
+                    };
+                    if !is_query {
+                        self.reported(body);
+                    }
+                }
+                b'D' if is_query => {
+                    let Some(row) = read(rest, length) else {
+                        break;
+                    };
+                    self.learned(row);
+                }
+                b'1' | b'3' => {
+                    let is_own = match self.lease.ledger.answered(head.kind) {
+                        Some(sent) => {
+                            if let Sent::Parse(Some(parsing)) = &sent {
+                                self.lease.prepared().parsed(&parsing.key);
+                            }
+                            sent.is_own()
+                        }
+                        None => false,
+                    };
+                    if is_own {
+                        steps.push(Step::Discard(length));
+                        self.answer_itself(&mut steps);
+                        continue;
+                    }
+                }
+                kind if !is_query => {
+                    self.lease.ledger.answered(kind);
+                }
+                _ => {}
+            }
+            steps.push(match is_query {
+                true => Step::Discard(length),
+                false => Step::Forward(length),
+            });
+            if length > rest.len() as u64 {
+                // Nothing may stand behind a part of a message: the server may keep the rest until the client
+                // has sent more.
+                break;
+            }
+            self.answer_itself(&mut steps);
+        }
+        steps
+    }
+
+    /// Answers what the server was not asked, where its turn has come.
+    fn answer_itself(&mut self, steps: &mut Steps) {
+        while let Some((kind, _)) = self.lease.ledger.answers_itself() {
+            steps.push(Step::Send((Side::Client, write::message(kind, b""))));
+        }
+    }
+
+    /// The server has passed over these: statements are known, or not, as they were before.
+    fn undo(&mut self, passed_over: Vec<Sent>) {
+        for sent in passed_over.into_iter().rev() {
+            match sent {
+                Sent::Parse(Some(parsing)) => {
+                    if sent_to_server(&parsing) {
+                        self.lease.prepared().failed(&parsing.key, parsing.segment);
+                    }
+                    if let Some((name, statement)) = &parsing.name {
+                        self.names.remove_if(name, statement);
+                    }
+                }
+                Sent::Close(Some(closing)) => match *closing {
+                    Closing::Own(Some(key)) => self.lease.prepared().put_back(&key),
+                    Closing::Own(None) | Closing::Answered(None) => {}
+                    Closing::Answered(Some((name, statement))) => {
+                        self.names.insert(&name, statement);
+                    }
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// The server reports a setting that the client has changed.
+    fn reported(&mut self, body: &[u8]) {
+        let Some((name, rest)) = wire::text(body) else {
+            return;
+        };
+        let Some((value, _)) = wire::text(rest) else {
+            return;
+        };
+        match self.shared.tracked.find(name) {
+            Some(at) if settings::can_follow(value) => self.follow(&[(at, value)]),
+            // Says what the server is, and not what a client has made of it.
+            None if name == b"in_hot_standby" => {}
+            _ => self.lease.pin("a setting"),
+        }
+    }
+
+    /// These settings are so from now on, for the client and on its connection.
+    fn follow(&mut self, changed: &[(usize, &[u8])]) {
+        self.follow_all(self.settings.with(changed));
+    }
+
+    /// All settings are so.
+    pub(super) fn follow_all(&mut self, settings: Values) {
+        self.settings = settings;
+        self.digest = self.shared.tracked.digest(&self.settings);
+    }
+
+    /// The server answers our own query for settings.
+    fn learned(&mut self, row: &[u8]) {
+        let asked = std::mem::take(&mut self.lease.asked);
+        let values = wire::row(row);
+        let is_known = values.as_ref().is_some_and(|values| {
+            let follows = |value: &Option<&[u8]>| value.is_some_and(settings::can_follow);
+            values.len() == asked.len() && values.iter().all(follows)
+        });
+        match values {
+            Some(values) if is_known => {
+                let changed: Vec<(usize, &[u8])> = asked
+                    .into_iter()
+                    .zip(values.into_iter().flatten())
+                    .collect();
+                self.follow(&changed);
+            }
+            _ => self.lease.pin("a setting"),
+        }
+    }
+
+    /// Whether the connection is for somebody else now.
+    fn is_done(&self) -> bool {
+        self.pooling != Pooling::Session && self.lease.ledger.is_idle() && !self.lease.is_pinned()
+    }
+
+    /// The query that has to be answered before the connection goes: settings may have changed that the
+    /// server does not report.
+    fn asks(&mut self) -> Option<Vec<u8>> {
+        let which: Vec<usize> = self.shared.tracked.unreported().collect();
+        if !std::mem::take(&mut self.lease.is_unsure) || which.is_empty() {
+            return None;
+        }
+        let query = write::query(&self.shared.tracked.ask(&which));
+        self.lease.asked = which;
+        self.lease.ledger.push(Sent::OwnQuery);
+        Some(query)
+    }
+
+    /// Gives the connection back, with what others have to know of it.
+    pub(super) fn release(&mut self, mut steps: Steps) -> Steps {
+        let mut is_fit = self.withdraw();
+        if self.has_changed_connection() {
+            let statements = self.lease.statements();
+            let backend = self.lease.backend.with(&self.settings, &statements);
+            is_fit &= backend.tag().len() <= MAX_CONNECTION_TAG;
+            if is_fit && backend != self.lease.backend {
+                steps.push(Step::Retag(backend.tag().to_vec()));
+            }
+        }
+        steps.release(Disposition::keep_if(is_fit))
+    }
+
+    /// Whether the connection is not any more as its tag says.
+    pub(super) fn has_changed_connection(&self) -> bool {
+        self.lease.has_other_statements() || !self.lease.backend.has(&self.settings)
+    }
+
+    /// The server refuses what we have asked of it. What the client has sent behind it cannot be trusted to
+    /// mean what it says.
+    fn own_query_failed(&mut self, steps: Steps, body: &[u8]) -> Steps {
+        let (sqlstate, text) = wire::error(body);
+        let sqlstate = if sqlstate.len() == 5 {
+            &sqlstate
+        } else {
+            "XX000"
+        };
+        steps
+            .send(Side::Client, write::error("FATAL", sqlstate, &text))
+            .close(format!("settings could not be restored: {sqlstate} {text}"))
+    }
+}
+
+fn sent_to_server(parsing: &super::ledger::Parsing) -> bool {
+    parsing.by != super::ledger::By::Answered
+}
+
+/// The body of a message at the front, up to what is read of it. None if more has to be seen.
+fn read(rest: &[u8], length: u64) -> Option<&[u8]> {
+    let end = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_READ);
+    rest.get(wire::HEAD..end)
+}
+
+/// As PgBouncer says it, since clients may look for it.
+fn no_transactions(steps: Steps, length: u64) -> Steps {
+    let why = "transaction blocks not allowed in statement pooling mode";
+    steps
+        .discard(length)
+        .send(Side::Client, write::error("FATAL", "08P01", why))
+        .close(why)
+}

@@ -1,0 +1,132 @@
+//! What is known of the connection that a session holds, and of what it has left on it.
+
+use super::ledger::{Ledger, Sent};
+use crate::backend::Backend;
+use crate::statements::Prepared;
+
+/// The state of a lease.
+#[derive(Debug, Default)]
+pub(super) struct Lease {
+    /// What has been sent and not been answered.
+    pub(super) ledger: Ledger,
+    /// What the connection's tag said.
+    pub(super) backend: Backend,
+    /// The server's address.
+    pub(super) endpoint: String,
+    /// The statements that it has, once somebody has asked.
+    prepared: Option<Prepared>,
+    /// What the client has left on the connection that is for nobody else.
+    pin: Option<&'static str>,
+    /// What is under way since all was answered.
+    batch: Batch,
+    /// The statement without a name is the client's own, and not somebody else's from before.
+    pub(super) has_unnamed: bool,
+    /// It has been parsed, and the client may bind it yet.
+    pub(super) unbound: bool,
+    /// Settings may have changed that the server does not report.
+    pub(super) is_unsure: bool,
+    /// Which settings the query asks for that we have sent ourselves.
+    pub(super) asked: Vec<usize>,
+    /// The server has said why it closes the connection.
+    pub(super) has_ended: bool,
+    /// What a cancel request finds while it lasts.
+    pub(super) published: Option<Vec<u8>>,
+}
+
+/// What a client has sent since everything before it was answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Batch {
+    /// Nothing, or nothing that says what it is.
+    #[default]
+    Open,
+    /// One `SET` that ends with its transaction, or is of a setting that follows the client.
+    HarmlessSet,
+    /// Anything else.
+    Other,
+}
+
+impl Lease {
+    /// Of this connection, to a server at this address.
+    pub(super) fn adopt(&mut self, backend: Backend, endpoint: &str) {
+        self.backend = backend;
+        endpoint.clone_into(&mut self.endpoint);
+    }
+
+    /// The statements that the connection has.
+    pub(super) fn prepared(&mut self) -> &mut Prepared {
+        let statements = self.backend.statements();
+        self.prepared
+            .get_or_insert_with(|| Prepared::decode(statements))
+    }
+
+    /// Whether others have to know of it that it has other statements now.
+    pub(super) fn has_other_statements(&self) -> bool {
+        self.prepared.as_ref().is_some_and(Prepared::is_changed)
+    }
+
+    /// The statements, as a tag has them.
+    pub(super) fn statements(&self) -> Vec<u8> {
+        match &self.prepared {
+            Some(prepared) => {
+                let mut statements = Vec::new();
+                prepared.encode(&mut statements);
+                statements
+            }
+            None => self.backend.statements().to_vec(),
+        }
+    }
+
+    /// Whether the client has left something on the connection.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pin.is_some() || self.unbound
+    }
+
+    /// The client leaves something on the connection.
+    pub(super) fn pin(&mut self, what: &'static str) {
+        self.pin.get_or_insert(what);
+    }
+
+    /// This goes to the server, and says so much about what all that is under way is.
+    pub(super) fn send(&mut self, sent: Sent, batch: Batch) {
+        if self.ledger.is_at_rest() {
+            self.batch = Batch::Open;
+        }
+        self.batch = match (self.batch, batch) {
+            (before, Batch::Open) => before,
+            (Batch::Open, says) => says,
+            (_, _) => Batch::Other,
+        };
+        self.ledger.push(sent);
+    }
+
+    /// Takes note of what a command has done, by its tag. Returns whether the connection is without
+    /// any statement now.
+    pub(super) fn completed(&mut self, tag: &[u8]) -> bool {
+        if tag.starts_with(b"COPY ") {
+            self.ledger.copied();
+        }
+        match tag {
+            b"LISTEN" => self.pin = Some("LISTEN"),
+            b"SET" | b"RESET" => {
+                self.is_unsure = true;
+                if tag == b"SET" && self.batch != Batch::HarmlessSet {
+                    self.pin("SET");
+                }
+            }
+            b"PREPARE" => self.pin("PREPARE"),
+            b"DECLARE CURSOR" => self.pin("DECLARE CURSOR"),
+            b"DISCARD ALL" | b"DEALLOCATE ALL" => {
+                self.is_unsure = true;
+                self.prepared().all_closed();
+                // What has been sent behind it may have left something again.
+                if tag == b"DISCARD ALL" && self.ledger.is_one_query() {
+                    self.pin = None;
+                    self.has_unnamed = false;
+                }
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+}

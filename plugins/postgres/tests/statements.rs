@@ -1,0 +1,286 @@
+//! Prepared statements go with their client from one connection to the next, and no client meets another's.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::*;
+use leaseway_plugin_postgres::backend::Backend;
+use leaseway_plugin_postgres::settings::Tracked;
+use leaseway_plugin_postgres::statements::{Catalog, server_name};
+use leaseway_plugin_postgres::wire::write;
+use leaseway_sdk::testing::ScriptedSession;
+
+/// What a statement is called on connections.
+fn name_of(sql: &str) -> String {
+    let body = [sql.as_bytes(), b"\0\0\0"].concat();
+    let tracked = Tracked::new(&[]).unwrap();
+    server_name(
+        &Catalog::default()
+            .get(&body)
+            .key(tracked.digest(&settings())),
+    )
+}
+
+/// What the last lease has left as the connection's tag.
+fn left(session: &mut ScriptedSession<leaseway_plugin_postgres::Postgres>) -> Backend {
+    let lease = session.leases().last().unwrap();
+    let tag = lease.retagged.as_deref().unwrap_or(fresh().tag()).to_vec();
+    Backend::read(&tag).unwrap()
+}
+
+#[test]
+fn a_statement_is_parsed_once_on_a_connection() {
+    let sql = "SELECT $1";
+    let name = name_of(sql);
+    let mut one = greeted("transaction");
+    translate(
+        &mut one,
+        (
+            &[parse("s", sql), sync()],
+            &[close(&name), parse(&name, sql), sync()],
+        ),
+        (&[closed(), parsed(), ready(b'I')], &[parsed(), ready(b'I')]),
+    );
+    assert!(!one.is_leased());
+    let used = left(&mut one);
+    assert_eq!(used.statements().len(), 24);
+    // On the same connection it is there, for its client and for another one.
+    let row = row(&["x"]);
+    let answers = [bound(), row, complete("SELECT 1"), ready(b'I')];
+    translate(
+        &mut one,
+        (
+            &[bind("s"), execute(""), sync()],
+            &[bind(&name), execute(""), sync()],
+        ),
+        (&answers, &answers),
+    );
+    let mut other = greeted("transaction").with_tag(used.tag());
+    translate(
+        &mut other,
+        (
+            &[parse("t", sql), bind("t"), execute(""), sync()],
+            &[bind(&name), execute(""), sync()],
+        ),
+        (&answers, &[&[parsed()], &answers[..]].concat()),
+    );
+    // On another one it is parsed first.
+    let mut one = one.with_tag(fresh().tag());
+    let described = write::message(b'n', b"");
+    translate(
+        &mut one,
+        (
+            &[describe("s"), sync()],
+            &[close(&name), parse(&name, sql), describe(&name), sync()],
+        ),
+        (
+            &[closed(), parsed(), described.clone(), ready(b'I')],
+            &[described, ready(b'I')],
+        ),
+    );
+}
+
+#[test]
+fn a_long_row_of_parameters_passes_unseen() {
+    let mut session = greeted("transaction");
+    let name = name_of("SELECT $1");
+    session.client(&[parse("s", "SELECT $1"), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    session.take_client();
+    for length in [10, 1990, 2000, 3000, 100_000] {
+        let answers = [bound(), complete("SELECT 1"), ready(b'I')];
+        translate(
+            &mut session,
+            (
+                &[bind_long("s", length), execute(""), sync()],
+                &[bind_long(&name, length), execute(""), sync()],
+            ),
+            (&answers, &answers),
+        );
+    }
+}
+
+#[test]
+fn an_error_leaves_no_statement_behind_that_is_not_there() {
+    let sql = "SELECT bad";
+    let name = name_of(sql);
+    let mut session = greeted("transaction");
+    translate(
+        &mut session,
+        (
+            &[parse("s", sql), bind("s"), sync()],
+            &[close(&name), parse(&name, sql), bind(&name), sync()],
+        ),
+        (
+            &[closed(), failed("42601"), ready(b'I')],
+            &[failed("42601"), ready(b'I')],
+        ),
+    );
+    assert_eq!(left(&mut session).statements(), b"");
+    // The client does not have it either.
+    let unknown = [failed("26000"), ready(b'I')];
+    translate(
+        &mut session,
+        (&[bind("s"), sync()], &[bind("s"), sync()]),
+        (&unknown, &unknown),
+    );
+    // One that fails only where it is needed again.
+    let sql = "SELECT * FROM t";
+    let name = name_of(sql);
+    session.client(&[parse("t", sql), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    session.take_client();
+    let mut session = session.with_tag(fresh().tag());
+    for _ in 0..2 {
+        translate(
+            &mut session,
+            (
+                &[bind("t"), execute(""), sync()],
+                &[
+                    close(&name),
+                    parse(&name, sql),
+                    bind(&name),
+                    execute(""),
+                    sync(),
+                ],
+            ),
+            (
+                &[closed(), failed("42P01"), ready(b'I')],
+                &[failed("42P01"), ready(b'I')],
+            ),
+        );
+        assert_eq!(left(&mut session).statements(), b"");
+    }
+}
+
+#[test]
+fn no_more_are_kept_than_the_config_says() {
+    let mut session = greeted("transaction");
+    let all = ["SELECT 1", "SELECT 2", "SELECT 3", "SELECT 4"];
+    for sql in &all[..3] {
+        session.client(&[parse(sql, sql), sync()].concat());
+        session.take_upstream();
+        session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    }
+    session.take_client();
+    let [first, .., fourth] = all.map(name_of);
+    translate(
+        &mut session,
+        (
+            &[parse("four", all[3]), sync()],
+            &[
+                close(&first),
+                close(&fourth),
+                parse(&fourth, all[3]),
+                sync(),
+            ],
+        ),
+        (
+            &[closed(), closed(), parsed(), ready(b'I')],
+            &[parsed(), ready(b'I')],
+        ),
+    );
+    assert_eq!(left(&mut session).statements().len(), 3 * 24);
+}
+
+#[test]
+fn a_client_that_closes_its_statement_takes_it_from_nobody() {
+    let mut session = greeted("transaction");
+    let name = name_of("SELECT 1");
+    session.client(&[parse("s", "SELECT 1"), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    session.take_client();
+    let answers = [bound(), complete("SELECT 1"), ready(b'I')];
+    let told = [&answers[..2], &[closed(), ready(b'I')]].concat();
+    translate(
+        &mut session,
+        (
+            &[bind("s"), execute(""), close("s"), sync()],
+            &[bind(&name), execute(""), sync()],
+        ),
+        (&answers, &told),
+    );
+    assert_eq!(left(&mut session).statements().len(), 24);
+    // Now the client may use the name for another.
+    let other = name_of("SELECT 2");
+    translate(
+        &mut session,
+        (
+            &[parse("s", "SELECT 2"), sync()],
+            &[close(&other), parse(&other, "SELECT 2"), sync()],
+        ),
+        (&[closed(), parsed(), ready(b'I')], &[parsed(), ready(b'I')]),
+    );
+    // By SQL it is the same, and no server is asked.
+    let leases = session.leases().len();
+    session.client(&query("DEALLOCATE s"));
+    let told = [complete("DEALLOCATE"), ready(b'I')].concat();
+    assert_eq!(session.take_client(), told);
+    assert_eq!(session.leases().len(), leases);
+}
+
+#[test]
+fn what_discards_all_statements_is_believed() {
+    for (sql, tag) in [
+        ("DISCARD ALL", "DISCARD ALL"),
+        ("DEALLOCATE ALL", "DEALLOCATE ALL"),
+    ] {
+        let mut session = greeted("transaction");
+        session.client(&[parse("s", "SELECT 1"), sync()].concat());
+        session.take_upstream();
+        session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+        session.take_client();
+        exchange(&mut session, &[query(sql)], &[complete(tag), ready(b'I')]);
+        assert_eq!(left(&mut session).statements(), b"");
+        let unknown = [failed("26000"), ready(b'I')];
+        exchange(&mut session, &[bind("s"), sync()], &unknown);
+    }
+}
+
+#[test]
+fn nobody_names_a_statement_as_connections_do() {
+    let mut session = greeted("transaction");
+    let unknown = [failed("26000"), ready(b'I')];
+    translate(
+        &mut session,
+        (
+            &[bind(&name_of("SELECT 1")), sync()],
+            &[bind("lw_"), sync()],
+        ),
+        (&unknown, &unknown),
+    );
+    // Nor is what a client calls so the one that is called so.
+    let theirs = name_of("SELECT 1");
+    let own = name_of("SELECT 2");
+    translate(
+        &mut session,
+        (
+            &[parse(&theirs, "SELECT 2"), sync()],
+            &[close(&own), parse(&own, "SELECT 2"), sync()],
+        ),
+        (&[closed(), parsed(), ready(b'I')], &[parsed(), ready(b'I')]),
+    );
+}
+
+#[test]
+fn a_session_with_a_connection_of_its_own_names_statements_itself() {
+    let mut session = greeted("session");
+    let messages = [
+        parse("s", "SELECT 1"),
+        bind("s"),
+        execute(""),
+        close("s"),
+        sync(),
+    ];
+    let answers = [
+        parsed(),
+        bound(),
+        complete("SELECT 1"),
+        closed(),
+        ready(b'I'),
+    ];
+    exchange(&mut session, &messages, &answers);
+}
