@@ -18,11 +18,21 @@ pub struct Config {
     pub pooling: Pooling,
     /// Who may come, by name. Nobody else may.
     pub users: BTreeMap<String, User>,
+    /// More users, as PgBouncer's `userlist.txt` has them. The host puts the file's text here.
+    pub auth_file: Option<String>,
     /// Which databases there are, by the name that clients have for them. Empty: all that the server
     /// has.
     pub databases: BTreeMap<String, Database>,
     /// What makes a connection as good as new after a session that may have left something on it.
     pub reset_query: String,
+    /// How many prepared statements are kept on a connection; none of them are shared if it is 0.
+    pub max_prepared_statements: usize,
+    /// Settings that follow a client from one connection to the next, besides those that always do.
+    pub track: Vec<String>,
+    /// How long a client may take to log in, in seconds. 0: for ever.
+    pub client_login_timeout: u32,
+    /// What the servers of a group have to be, by the group's name.
+    pub roles: BTreeMap<String, Role>,
     /// As whom endpoints are checked, and connections kept warm. None: neither is done.
     pub check_user: Option<String>,
     /// In which database. None: the one named as the user.
@@ -34,8 +44,13 @@ impl Default for Config {
         Self {
             pooling: Pooling::default(),
             users: BTreeMap::new(),
+            auth_file: None,
             databases: BTreeMap::new(),
             reset_query: "DISCARD ALL".to_owned(),
+            max_prepared_statements: 200,
+            track: Vec::new(),
+            client_login_timeout: 60,
+            roles: BTreeMap::new(),
             check_user: None,
             check_database: None,
         }
@@ -51,6 +66,18 @@ pub enum Pooling {
     Session,
     /// When its transaction has ended.
     Transaction,
+    /// When its query has ended; there are no transactions of several.
+    Statement,
+}
+
+/// What a server is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(crate = "leaseway_sdk::serde", rename_all = "kebab-case")]
+pub enum Role {
+    /// It takes writes.
+    Primary,
+    /// It follows another.
+    Replica,
 }
 
 /// One user.
@@ -70,6 +97,8 @@ pub struct User {
     pub auth: Option<Auth>,
     /// The password for the server, if it is another.
     pub server_password: Option<String>,
+    /// When this user's connections go back. None: as the database says.
+    pub pooling: Option<Pooling>,
 }
 
 /// Passwords stay out of logs.
@@ -109,4 +138,8 @@ pub struct Database {
     pub group: Option<String>,
     /// Its name on the server. None: the same.
     pub dbname: Option<String>,
+    /// The upstream group for transactions that begin with `READ ONLY`. None: the same.
+    pub read_only_group: Option<String>,
+    /// When connections to it go back. None: as the plugin's `pooling` says.
+    pub pooling: Option<Pooling>,
 }

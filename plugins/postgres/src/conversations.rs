@@ -3,42 +3,78 @@
 
 use leaseway_sdk::Connection;
 
+use crate::auth::scram::By;
 use crate::auth::{Secret, scram};
+use crate::backend::{Backend, CancelKey};
+use crate::config::Role;
 use crate::identity::Identity;
+use crate::settings::{Tracked, Values};
 use crate::wire::{self, write};
 
 /// How large a message may be that comes in such an exchange.
 const MAX_MESSAGE: usize = 32 << 10;
 
 /// How many bytes of parameters a server may announce.
-const MAX_PARAMETERS: usize = 48 << 10;
+const MAX_PARAMETERS: usize = 16 << 10;
 
 /// A message: its type and its body.
 type Message = (u8, Vec<u8>);
 
-/// Logs in. Returns the server's `ParameterStatus` messages, which greet each client.
+/// Logs in. Returns the connection's tag.
 ///
 /// # Errors
 /// The server's own error as `SQLSTATE message`, or what went wrong in words that begin with a small
 /// letter.
-pub(crate) fn log_in(c: &mut Connection<'_>, identity: &Identity) -> Result<Vec<u8>, String> {
+pub(crate) fn log_in(
+    c: &mut Connection<'_>,
+    identity: &Identity,
+    tracked: &Tracked,
+) -> Result<Vec<u8>, String> {
     c.write(&write::start(&identity.parameters))?;
     authenticate(c, identity)?;
     let mut parameters = Vec::new();
+    let mut settings = vec![None; tracked.count()];
+    let mut key = CancelKey::default();
     loop {
         match next(c)? {
             (b'S', body) => {
                 parameters.extend(write::message(b'S', &body));
                 if parameters.len() > MAX_PARAMETERS {
-                    return Err("the server announces over 48 KiB of parameters".to_owned());
+                    return Err("the server announces over 16 KiB of parameters".to_owned());
+                }
+                if let Some((name, rest)) = wire::text(&body)
+                    && let Some((value, _)) = wire::text(rest)
+                    && let Some(at) = tracked.find(name)
+                {
+                    settings[at] = Some(value.to_vec());
                 }
             }
-            // Whom it may cancel is asked of whoever leases it.
-            (b'K' | b'N', _) => {}
-            (b'Z', body) if body == b"I" => return Ok(parameters),
+            (b'K', body) => {
+                if let Ok(known) = CancelKey::try_from(&body[..]) {
+                    key = known;
+                }
+            }
+            (b'N', _) => {}
+            (b'Z', body) if body == b"I" => break,
             (kind, body) => return Err(unexpected("the login", kind, &body)),
         }
     }
+    let unknown: Vec<usize> = (0..settings.len())
+        .filter(|at| settings[*at].is_none())
+        .collect();
+    if !unknown.is_empty() {
+        let query = tracked.ask(&unknown);
+        let row = ask_for_row(c, &query)?;
+        for (at, value) in unknown.into_iter().zip(row) {
+            settings[at] = Some(value);
+        }
+    }
+    let settings: Values = settings.into_iter().flatten().collect();
+    if settings.iter().count() != tracked.count() {
+        return Err("the server does not know all settings that are followed".to_owned());
+    }
+    let backend = Backend::fresh(key, &parameters, &settings);
+    Ok(backend.tag().to_vec())
 }
 
 /// Answers what the server wants to know of us.
@@ -82,10 +118,12 @@ fn authenticate(c: &mut Connection<'_>, identity: &Identity) -> Result<(), Strin
                 {
                     return Err("the server offers no SCRAM-SHA-256".to_owned());
                 }
-                let Some(Secret::Plain(password)) = &secret else {
-                    return Err(needs("the password itself, by SCRAM"));
+                let by = match (&secret, &identity.keys) {
+                    (Some(Secret::Plain(password)), _) => By::Password(password.as_bytes()),
+                    (_, Some(keys)) => By::Keys(keys),
+                    _ => return Err(needs("the password itself, by SCRAM")),
                 };
-                prove(c, password)?;
+                prove(c, by)?;
             }
             code => {
                 return Err(format!(
@@ -97,12 +135,12 @@ fn authenticate(c: &mut Connection<'_>, identity: &Identity) -> Result<(), Strin
 }
 
 /// SCRAM-SHA-256, up to the server's proof that it knows the password too.
-fn prove(c: &mut Connection<'_>, password: &str) -> Result<(), String> {
+fn prove(c: &mut Connection<'_>, by: By<'_>) -> Result<(), String> {
     let nonce = scram::nonce(&crate::random::<18>()?);
     let (client, first) = scram::Client::begin(&nonce);
     c.write(&write::sasl_initial(scram::MECHANISM, &first))?;
     let challenge = sasl(c, 11)?;
-    let (last, expected) = client.prove(password.as_bytes(), &challenge)?;
+    let (last, expected) = client.prove(by, &challenge)?;
     c.write(&write::message(b'p', last.as_bytes()))?;
     if !expected.is(&sasl(c, 12)?) {
         return Err("the server does not prove that it knows the password".to_owned());
@@ -126,12 +164,48 @@ pub(crate) fn reset(c: &mut Connection<'_>, query: &str) -> Result<(), String> {
     ask(c, query, b'C', "reset-query")
 }
 
-/// Finds out whether the server answers: an empty query has no plan, no snapshot and no effect.
+/// Finds out whether the server answers: an empty query has no plan, no snapshot and no effect. If it has
+/// to have a role, it is asked for that instead.
 ///
 /// # Errors
-/// It does not, or as it should not.
-pub(crate) fn probe(c: &mut Connection<'_>) -> Result<(), String> {
-    ask(c, "", b'I', "an empty query")
+/// It does not, or as it should not, or it has another role.
+pub(crate) fn probe(c: &mut Connection<'_>, role: Option<Role>) -> Result<(), String> {
+    let Some(role) = role else {
+        return ask(c, "", b'I', "an empty query");
+    };
+    let row = ask_for_row(c, "SELECT pg_catalog.pg_is_in_recovery()")?;
+    let is = match row.first().map(Vec::as_slice) {
+        Some(b"t") => Role::Replica,
+        Some(b"f") => Role::Primary,
+        _ => return Err("the server does not say whether it is a replica".to_owned()),
+    };
+    match (role, is) {
+        (Role::Primary, Role::Replica) => Err("the server is a replica, and no primary".to_owned()),
+        (Role::Replica, Role::Primary) => Err("the server is no replica".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a query that is answered by one row of values, none of them NULL.
+fn ask_for_row(c: &mut Connection<'_>, sql: &str) -> Result<Vec<Vec<u8>>, String> {
+    c.write(&write::query(sql))?;
+    let mut row = None;
+    loop {
+        match next(c)? {
+            (b'D', body) if row.is_none() => {
+                let values = wire::row(&body).and_then(|values| {
+                    let values = values.into_iter();
+                    values.map(|value| value.map(<[u8]>::to_vec)).collect()
+                });
+                row = Some(values.ok_or_else(|| unexpected("a query", b'D', &body))?);
+            }
+            (b'T' | b'C' | b'N' | b'S' | b'A', _) => {}
+            (b'Z', body) if body == b"I" => {
+                return row.ok_or_else(|| format!("the server answers nothing to {sql}"));
+            }
+            (kind, body) => return Err(unexpected("a query", kind, &body)),
+        }
+    }
 }
 
 /// Sends a query that is answered by messages of this type alone, of which there is at least one.

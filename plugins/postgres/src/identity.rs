@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use leaseway_sdk::Target;
 use sha2::{Digest as _, Sha256};
 
+use crate::auth::scram::Keys;
 use crate::auth::{Secret, hex};
 
 /// How much of a digest is shown: 128 bits.
@@ -16,13 +17,20 @@ const DIGEST: usize = 16;
 /// The longest name that an identity shows as it is.
 const MAX_SHOWN: usize = 128;
 
+/// What the secret of a target is that is to carry a cancel request, and no login.
+pub const CANCEL: u8 = 2;
+
 /// Everything that a connection is opened for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The upstream group.
     pub group: Option<String>,
+    /// The one for transactions that only read, if it is another.
+    pub read_only_group: Option<String>,
     /// How we prove to the server that we are the user.
     pub password: Option<String>,
+    /// How we prove it by SCRAM where only a verifier is known: as the client has.
+    pub keys: Option<Keys>,
     /// The start-up parameters, user and database among them.
     pub parameters: BTreeMap<String, String>,
 }
@@ -58,7 +66,16 @@ impl Identity {
         }
     }
 
-    /// What a target made by [`target`](Self::target) was made of, without its group.
+    /// The target that leases such connections for a transaction that only reads.
+    #[must_use]
+    pub fn read_only_target(&self) -> Target {
+        match &self.read_only_group {
+            Some(group) => self.target().group(group.clone()),
+            None => self.target(),
+        }
+    }
+
+    /// What a target made by [`target`](Self::target) was made of, without its groups.
     ///
     /// # Errors
     /// The secret was made by something else, or there is none.
@@ -70,15 +87,18 @@ impl Identity {
             .ok_or_else(|| "the target's secret was not made by this plugin".to_owned())
     }
 
-    /// Whether there is a password, that, and names and values; each text with its length.
+    /// Whether there is a password, that, keys if there are any, and names and values; each text with its
+    /// length.
     fn encode(&self) -> Vec<u8> {
         let mut secret = vec![u8::from(self.password.is_some())];
         let password = self.password.as_deref().unwrap_or_default();
+        let keys = self.keys.as_ref().map(Keys::to_text).unwrap_or_default();
         let parameters = self
             .parameters
             .iter()
             .flat_map(|(name, value)| [name, value]);
-        for text in std::iter::once(password).chain(parameters.map(String::as_str)) {
+        let parameters = parameters.map(String::as_str);
+        for text in [password, &keys].into_iter().chain(parameters) {
             secret.extend((text.len() as u32).to_le_bytes());
             secret.extend(text.as_bytes());
         }
@@ -96,13 +116,20 @@ impl Identity {
         }
         let mut texts = texts.into_iter();
         let password = texts.next()?;
+        let keys = texts.next()?;
+        let keys = match keys.is_empty() {
+            true => None,
+            false => Some(Keys::parse(&keys)?),
+        };
         let mut parameters = BTreeMap::new();
         while let Some(name) = texts.next() {
             parameters.insert(name, texts.next()?);
         }
         Some(Self {
             group: None,
+            read_only_group: None,
             password: (*has_password == 1).then_some(password),
+            keys,
             parameters,
         })
     }
@@ -128,7 +155,9 @@ mod tests {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Identity {
             group: None,
+            read_only_group: None,
             password: password.map(str::to_owned),
+            keys: None,
             parameters: parameters.collect(),
         }
     }

@@ -2,17 +2,25 @@
 //!
 //! The plugin is the server to the client, and the client to the server: [`auth`] knows how either
 //! proves who it is, [`wire`] how messages look, [`identity`] what makes connections
-//! interchangeable. [`Session`] puts these together for one client, and the conversations log in,
+//! interchangeable, [`backend`] what is known of one, [`settings`] and [`statements`] what follows a client
+//! from one to the next. [`Session`] puts these together for one client, and the conversations log in,
 //! reset and probe connections that no client holds. What operators need to know is in
-//! `docs/plugins/postgres.md`.
+//! `docs/postgres.md`.
 
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod backend;
+mod cancel;
 pub mod config;
 mod conversations;
+mod greeting;
 pub mod identity;
 mod session;
+pub mod settings;
+pub mod sql;
+pub mod statements;
+pub mod userlist;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -22,9 +30,13 @@ use leaseway_sdk::{Connect, Connection, Plugin, Probe, Reset, SessionInfo, Targe
 
 use auth::Secret;
 use config::{Auth, Config};
-use identity::Identity;
+use identity::{CANCEL, Identity};
 pub use session::Session;
 use session::{Account, Shared};
+use settings::Tracked;
+
+/// The most statements that may be kept on a connection: its tag has room for no more.
+const MAX_PREPARED_STATEMENTS: usize = 1000;
 
 /// The plugin, configured.
 pub struct Postgres {
@@ -36,8 +48,26 @@ impl Plugin for Postgres {
     type Config = Config;
     type Session = Session;
 
+    const CONFIG_FILES: &'static [&'static str] = &["auth-file"];
+
     fn configure(config: Config) -> Result<Self, String> {
         let mut accounts = BTreeMap::new();
+        for (name, secret) in userlist::read(config.auth_file.as_deref().unwrap_or_default())? {
+            // PgBouncer lets nobody in by an empty one either.
+            if !secret.is_empty() && !config.users.contains_key(&name) {
+                let user = config::User {
+                    password: Some(secret),
+                    ..config::User::default()
+                };
+                accounts.insert(name.clone(), account(&name, &user)?);
+            }
+        }
+        if config.max_prepared_statements > MAX_PREPARED_STATEMENTS {
+            return Err(format!(
+                "`max-prepared-statements`: at most {MAX_PREPARED_STATEMENTS}"
+            ));
+        }
+        let tracked = Tracked::new(&config.track)?;
         for (name, user) in &config.users {
             let account = account(name, user)?;
             accounts.insert(name.clone(), account);
@@ -47,9 +77,9 @@ impl Plugin for Postgres {
                 return Err("`check-database`: there is no `check-user` to go with it".to_owned());
             }
             None => Target::default(),
-            Some(user) => check(user, &config)?,
+            Some(user) => check(user, &accounts, &config)?,
         };
-        let shared = Rc::new(Shared::new(config, accounts, random()?));
+        let shared = Rc::new(Shared::new(config, tracked, accounts, random()?));
         Ok(Self { shared, check })
     }
 
@@ -103,23 +133,29 @@ fn account(name: &str, user: &config::User) -> Result<Account, String> {
             .server_password
             .clone()
             .or_else(|| user.password.clone()),
+        pooling: user.pooling,
     })
 }
 
 /// The target by which endpoints are checked.
-fn check(user: &str, config: &Config) -> Result<Target, String> {
-    let Some(known) = config.users.get(user) else {
-        return Err(format!("`check-user`: {user} is not among the `users`"));
+fn check(
+    user: &str,
+    accounts: &BTreeMap<String, Account>,
+    config: &Config,
+) -> Result<Target, String> {
+    let Some(known) = accounts.get(user) else {
+        return Err(format!(
+            "`check-user`: {user} is neither among the `users` nor in the `auth-file`"
+        ));
     };
     let database = config.check_database.as_deref().unwrap_or(user);
     let parameters = [("user", user), ("database", database)]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let identity = Identity {
         group: None,
-        password: known
-            .server_password
-            .clone()
-            .or_else(|| known.password.clone()),
+        read_only_group: None,
+        password: known.server_password.clone(),
+        keys: None,
         parameters: parameters.into(),
     };
     Ok(identity.target())
@@ -127,7 +163,10 @@ fn check(user: &str, config: &Config) -> Result<Target, String> {
 
 impl Connect for Postgres {
     fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
-        conversations::log_in(c, &Identity::of(target)?)
+        if target.secret == [CANCEL] {
+            return Ok(Vec::new());
+        }
+        conversations::log_in(c, &Identity::of(target)?, &self.shared.tracked)
     }
 }
 
@@ -138,8 +177,10 @@ impl Reset for Postgres {
 }
 
 impl Probe for Postgres {
-    fn probe(&self, c: &mut Connection<'_>, _: &Target, _idle_ms: u64) -> Result<(), String> {
-        conversations::probe(c)
+    fn probe(&self, c: &mut Connection<'_>, target: &Target, _idle_ms: u64) -> Result<(), String> {
+        let roles = &self.shared.config.roles;
+        let role = target.group.as_ref().and_then(|group| roles.get(group));
+        conversations::probe(c, role.copied())
     }
 }
 

@@ -105,6 +105,12 @@ impl Tracked {
         can_follow(value.as_bytes()).then(|| value.as_bytes().to_vec())
     }
 
+    /// Whether a client may have this one as it says, without a server that looks at it.
+    #[must_use]
+    pub fn is_free(&self, at: usize) -> bool {
+        self.0[at] == APPLICATION_NAME
+    }
+
     /// The query that makes `has` what is wanted, in one statement that fails or succeeds as a whole; it
     /// answers with a row of what the settings are then. And which these are.
     #[must_use]

@@ -42,9 +42,17 @@ pub struct Statement {
     digest: [u8; DIGEST],
     /// What stands behind the name in its `Parse`: the text and the types of its parameters.
     pub body: Box<[u8]>,
+    /// For whom, and under which settings, a server has parsed it.
+    parsed: RefCell<Vec<(Who, [u8; 8])>>,
     /// What it takes of its instance's budget.
     _taken: Taken,
 }
+
+/// A digest of an identity.
+pub type Who = [u8; 16];
+
+/// How many of those it is known for of whom a server has parsed a statement.
+const MAX_PARSED: usize = 16;
 
 /// How many bytes an instance has for statements.
 #[derive(Debug, Default)]
@@ -91,6 +99,26 @@ impl Statement {
         key[DIGEST..].copy_from_slice(&settings);
         key
     }
+
+    /// A server has parsed it.
+    pub fn is_good(&self, who: Who, settings: [u8; 8]) {
+        let mut parsed = self.parsed.borrow_mut();
+        if parsed.len() < MAX_PARSED && !parsed.contains(&(who, settings)) {
+            parsed.push((who, settings));
+        }
+    }
+
+    /// Whether a server has parsed it before.
+    #[must_use]
+    pub fn was_good(&self, who: Who, settings: [u8; 8]) -> bool {
+        self.parsed.borrow().contains(&(who, settings))
+    }
+}
+
+fn digest(body: &[u8]) -> [u8; DIGEST] {
+    let mut digest = [0; DIGEST];
+    digest.copy_from_slice(&Sha256::digest(body)[..DIGEST]);
+    digest
 }
 
 /// The statements of all clients of an instance, each kept once.
@@ -110,8 +138,7 @@ struct Known {
 impl Catalog {
     /// The statement with this body.
     pub fn get(&self, body: &[u8]) -> Rc<Statement> {
-        let mut digest = [0; DIGEST];
-        digest.copy_from_slice(&Sha256::digest(body)[..DIGEST]);
+        let digest = digest(body);
         let mut known = self.known.borrow_mut();
         if let Some(statement) = known.statements.get(&digest) {
             return Rc::clone(statement);
@@ -125,10 +152,18 @@ impl Catalog {
         let statement = Rc::new(Statement {
             digest,
             body: body.into(),
+            parsed: RefCell::default(),
             _taken: taken,
         });
         known.statements.insert(digest, Rc::clone(&statement));
         statement
+    }
+
+    /// The statement with this body, if some client has it.
+    #[must_use]
+    pub fn find(&self, body: &[u8]) -> Option<Rc<Statement>> {
+        let known = self.known.borrow();
+        known.statements.get(&digest(body)).map(Rc::clone)
     }
 
     /// Whether there is room for one more, and its name.

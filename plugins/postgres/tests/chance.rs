@@ -26,7 +26,11 @@ fn exchange_of_chance() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
         Just((query("SET LOCAL a.b = 1"), answers(Vec::new(), "SET", b'T'))),
         rows().prop_map(move |rows| {
             let messages = [parse("", "SELECT $1"), bind(""), execute(""), sync()];
-            (messages.concat(), answers(rows, "SELECT 2", b'T'))
+            let begun = [parsed(), bound()].concat();
+            (
+                messages.concat(),
+                [begun, answers(rows, "SELECT 2", b'T')].concat(),
+            )
         }),
         rows().prop_map(move |rows| {
             let copy = [

@@ -4,9 +4,9 @@
 mod common;
 
 use common::*;
-use leaseway_plugin_postgres::auth::scram;
+use leaseway_plugin_postgres::auth::scram::{self, By};
 use leaseway_plugin_postgres::wire::{self, write};
-use leaseway_sdk::testing::configure;
+use leaseway_sdk::testing::{SessionEnd, clear_store, configure};
 use leaseway_sdk::{Disposition, LeaseError};
 
 /// The SQLSTATE of the error that was said.
@@ -19,16 +19,64 @@ fn refused(said: &[u8]) -> String {
 #[test]
 fn a_client_is_greeted_with_the_parameters_of_a_connection() {
     for pieces in [1, 3, 1000] {
+        clear_store();
         let mut session = session("transaction").in_pieces_of(pieces);
         session.client(b"\0\0\0\x08\x04\xd2\x16\x2f");
         assert_eq!(session.take_client(), b"N");
-        session.client(&start(&[("user", "app"), ("application_name", "x")]));
+        session.client(&start(&[("user", "app")]));
         let said = session.take_client();
-        assert!(said.starts_with(b"R\0\0\0\x08\0\0\0\0S\0\0\0\x17server_version"));
+        assert!(said.starts_with(b"R\0\0\0\x08\0\0\0\0S\0\0\0\x16server_version"));
         assert_eq!(returned(&mut session), Disposition::Keep);
         let identity = &session.leases()[0].target.identity;
         assert!(identity.starts_with("user=app db=app start="), "{identity}");
     }
+}
+
+/// All connections may be busy with whom it waits for.
+#[test]
+fn who_comes_later_is_greeted_without_a_connection() {
+    clear_store();
+    let login = |parameters: &[(&str, &str)]| {
+        let mut session = session("transaction");
+        session.fail_leases(LeaseError::Draining);
+        session.client(&start(parameters));
+        let said = session.take_client();
+        (said.ends_with(&ready(b'I')), said)
+    };
+    let app = ("user", "app");
+    assert!(!login(&[app]).0, "nobody knows how the server greets");
+    let mut first = session("transaction");
+    first.client(&start(&[app]));
+    let greeting = first.take_client();
+    let (is_greeted, said) = login(&[app]);
+    assert!(is_greeted);
+    // But for the key and the message behind it.
+    let key = 8 + ready(b'I').len();
+    assert_eq!(said[..said.len() - key], greeting[..greeting.len() - key]);
+    assert!(login(&[app, ("application_name", "x"), ("timezone", "UTC")]).0);
+    assert!(
+        !login(&[app, ("timezone", "Mars")]).0,
+        "the server has to look at it"
+    );
+    assert!(
+        !login(&[app, ("options", "-c a.b=c")]).0,
+        "other connections"
+    );
+    assert!(!login(&[("user", "nobody")]).0);
+}
+
+#[test]
+fn a_client_has_so_much_time_to_log_in() {
+    let mut session = session("transaction");
+    session.client(&start(&[("user", "safe")]));
+    session.take_client();
+    assert_eq!(session.deadline().map(|deadline| deadline.ms), Some(60_000));
+    session.deadline_passes();
+    assert_eq!(refused(&session.take_client()), "08P01");
+    assert_eq!(session.end(), Some(&SessionEnd::Deadline));
+    let mut session = common::session("transaction");
+    session.client(&start(&[("user", "app")]));
+    assert!(session.deadline().is_none());
 }
 
 #[test]
@@ -73,7 +121,9 @@ fn scram_is_the_ordinary_way_and_tells_nothing_of_who_exists() {
         let (client, first) = scram::Client::begin("abc");
         session.client(&write::sasl_initial(scram::MECHANISM, &first));
         let challenge = session.take_client();
-        let (last, expected) = client.prove(password.as_bytes(), &challenge[9..]).unwrap();
+        let (last, expected) = client
+            .prove(By::Password(password.as_bytes()), &challenge[9..])
+            .unwrap();
         session.client(&write::message(b'p', last.as_bytes()));
         let said = session.take_client();
         if is_right {
@@ -171,7 +221,16 @@ fn configs_that_cannot_work_say_why() {
             r#"{"users": {"a": {"password": ""}}}"#,
             "`users.a.password`: is empty",
         ),
-        (r#"{"check-user": "a"}"#, "a is not among the `users`"),
+        (r#"{"check-user": "a"}"#, "a is neither among the `users`"),
+        (
+            r#"{"users": {}, "auth-file": "app secret"}"#,
+            "`auth-file`: line 1: expected",
+        ),
+        (
+            r#"{"max-prepared-statements": 1001}"#,
+            "`max-prepared-statements`: at most 1000",
+        ),
+        (r#"{"track": ["a b"]}"#, "`track`: \"a b\" is not"),
         (r#"{"check-database": "a"}"#, "there is no `check-user`"),
         (r#"{"poling": "session"}"#, "unknown field `poling`"),
     ] {

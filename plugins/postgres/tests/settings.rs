@@ -88,6 +88,23 @@ fn a_connection_that_others_have_changed_is_changed_back_first() {
     assert_eq!(left(&mut session).current(), settings());
 }
 
+/// The answer to what we ask comes alone, and is not taken for the end of what the client wants.
+#[test]
+fn a_connection_that_is_changed_back_is_not_given_back_before_it_has_served() {
+    let other = fresh().with(&settings().with(&[(2, b"Asia/Tokyo")]), b"");
+    let mut session = greeted("transaction").with_tag(other.tag());
+    let leases = session.leases().len();
+    session.client(&[parse("s", "SELECT 1"), sync()].concat());
+    let restore = "SELECT pg_catalog.set_config('timezone', E'UTC', false)";
+    assert!(session.take_upstream().starts_with(&query(restore)));
+    session.upstream(&[zone("UTC"), learned(&["UTC"])].concat());
+    assert!(session.is_leased());
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    assert_eq!(session.take_client(), [parsed(), ready(b'I')].concat());
+    assert!(!session.is_leased());
+    assert_eq!(session.leases().len(), leases + 1);
+}
+
 #[test]
 fn what_a_client_changes_goes_with_it() {
     let mut session = greeted("transaction");

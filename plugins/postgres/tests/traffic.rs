@@ -39,14 +39,9 @@ fn a_transaction_has_a_connection_and_no_longer() {
 fn messages_are_followed_however_they_come() {
     for pieces in [1, 2, 7] {
         let mut session = greeted("transaction").in_pieces_of(pieces);
-        let messages = [parse("", "SELECT $1"), bind(""), sync()];
+        let messages = [parse("", "SELECT $1"), bind(""), execute(""), sync()];
         let row = write::message(b'D', &[b'x'; 300]);
-        let answers = [
-            write::message(b'1', b""),
-            row,
-            complete("SELECT 1"),
-            ready(b'I'),
-        ];
+        let answers = [parsed(), bound(), row, complete("SELECT 1"), ready(b'I')];
         exchange(&mut session, &messages, &answers);
         assert!(!session.is_leased(), "in pieces of {pieces}");
     }
@@ -64,11 +59,7 @@ fn a_pipeline_has_the_connection_until_its_last_sync_is_answered() {
     let open = [query("SELECT 1"), parse("", "SELECT 2"), bind("")];
     exchange(&mut session, &open, &[complete("SELECT 1"), ready(b'I')]);
     assert!(session.is_leased());
-    exchange(
-        &mut session,
-        &[sync()],
-        &[write::message(b'1', b""), ready(b'I')],
-    );
+    exchange(&mut session, &[sync()], &[parsed(), bound(), ready(b'I')]);
     assert!(!session.is_leased());
 }
 
@@ -83,11 +74,7 @@ fn a_sync_in_front_of_copied_data_has_no_answer() {
         sync(),
     ];
     let copy_in = write::message(b'G', b"\0\0\0");
-    exchange(
-        &mut session,
-        &copy,
-        &[write::message(b'1', b""), copy_in.clone()],
-    );
+    exchange(&mut session, &copy, &[parsed(), bound(), copy_in.clone()]);
     let data = [
         write::message(b'd', b"1\n"),
         write::message(b'c', b""),
@@ -126,12 +113,16 @@ fn what_a_client_leaves_behind_keeps_its_connection() {
         exchange(&mut session, &[query("DISCARD ALL")], &discard);
         assert!(!session.is_leased(), "{sql}");
     }
+    // One that is too long to be followed.
     let mut session = greeted("transaction");
-    let named = [parse("s", "SELECT 1"), sync()];
+    let named = [parse("s", &"x".repeat(40_000)), sync()];
+    exchange(&mut session, &named, &[parsed(), ready(b'I')]);
+    assert!(session.is_leased());
+    let bind = [bind("s"), execute(""), sync()];
     exchange(
         &mut session,
-        &named,
-        &[write::message(b'1', b""), ready(b'I')],
+        &bind,
+        &[bound(), complete("SELECT 1"), ready(b'I')],
     );
     assert!(session.is_leased());
 }
@@ -157,6 +148,34 @@ fn a_setting_of_a_transaction_ends_with_it() {
     }
 }
 
+/// As a library does that sends everything by the extended protocol.
+#[test]
+fn a_setting_that_follows_its_client_keeps_no_connection() {
+    let mut session = greeted("transaction");
+    let set = [
+        parse("", "SET TimeZone TO 'Asia/Tokyo'"),
+        bind(""),
+        execute(""),
+        sync(),
+    ];
+    let answers = [
+        parsed(),
+        bound(),
+        complete("SET"),
+        zone("Asia/Tokyo"),
+        ready(b'I'),
+    ];
+    exchange(&mut session, &set, &answers);
+    assert!(!session.is_leased());
+    let set = [query("SET timezone = 'CET'")];
+    exchange(
+        &mut session,
+        &set,
+        &[complete("SET"), zone("CET"), ready(b'I')],
+    );
+    assert!(!session.is_leased());
+}
+
 /// `Sync` behind the data is answered; the one in front of them is not.
 #[test]
 fn answers_are_counted_through_a_copy() {
@@ -174,16 +193,27 @@ fn answers_are_counted_through_a_copy() {
     let ask = || [parse("", "SELECT 1"), bind(""), execute(""), sync()].concat();
     let mut session = greeted("transaction");
     let all = [copy(), data(), sync(), ask()];
-    let copied = [copy_in.clone(), complete("COPY 1"), ready(b'I')];
+    let copied = [
+        parsed(),
+        bound(),
+        copy_in.clone(),
+        complete("COPY 1"),
+        ready(b'I'),
+    ];
     exchange(&mut session, &all, &copied);
-    exchange(&mut session, &[ask()], &[complete("SELECT 1"), ready(b'I')]);
+    let answers = [parsed(), bound(), complete("SELECT 1"), ready(b'I')];
+    exchange(&mut session, &[ask()], &answers);
     assert!(session.is_leased(), "an answer is still to come");
-    exchange(&mut session, &[], &[complete("SELECT 1"), ready(b'I')]);
+    exchange(&mut session, &[], &answers);
     assert!(!session.is_leased());
     // It failed, and nobody knows whether the first `Sync` was passed over.
-    exchange(&mut session, &[copy()], &[copy_in]);
-    let failed = write::error("ERROR", "55000", "no");
-    exchange(&mut session, &[data(), sync()], &[failed, ready(b'I')]);
+    let opened = [parsed(), bound(), copy_in];
+    exchange(&mut session, &[copy()], &opened);
+    exchange(
+        &mut session,
+        &[data(), sync()],
+        &[failed("55000"), ready(b'I')],
+    );
     exchange(&mut session, &[], &[ready(b'I')]);
     assert!(session.is_leased(), "in doubt it is for nobody else");
     session.client(&write::message(b'X', b""));
@@ -193,10 +223,10 @@ fn answers_are_counted_through_a_copy() {
 #[test]
 fn what_is_sent_behind_a_discard_is_left_behind() {
     let mut session = greeted("transaction");
-    let all = [query("DISCARD ALL"), parse("s", "SELECT 1"), sync()];
+    let all = [query("DISCARD ALL"), query("LISTEN news")];
     let answers = [complete("DISCARD ALL"), ready(b'I')];
     exchange(&mut session, &all, &answers);
-    exchange(&mut session, &[], &[write::message(b'1', b""), ready(b'I')]);
+    exchange(&mut session, &[], &[complete("LISTEN"), ready(b'I')]);
     assert!(session.is_leased());
 }
 
@@ -217,15 +247,12 @@ fn the_statement_without_a_name_is_nobody_elses() {
     // Parsed and described first, and bound later.
     let mut session = greeted("transaction");
     let describe = write::message(b'D', b"S\0");
-    let parsed = [write::message(b'1', b""), ready(b'I')];
-    exchange(
-        &mut session,
-        &[parse("", "SELECT $1"), describe, sync()],
-        &parsed,
-    );
+    let answers = [parsed(), write::message(b'n', b""), ready(b'I')];
+    let asks = [parse("", "SELECT $1"), describe, sync()];
+    exchange(&mut session, &asks, &answers);
     assert!(session.is_leased());
-    let bound = [complete("SELECT 1"), ready(b'I')];
-    exchange(&mut session, &[bind(""), execute(""), sync()], &bound);
+    let answers = [bound(), complete("SELECT 1"), ready(b'I')];
+    exchange(&mut session, &[bind(""), execute(""), sync()], &answers);
     assert!(!session.is_leased());
 }
 
@@ -247,6 +274,8 @@ fn what_comes_too_late_for_a_copy_leases_nothing() {
 fn a_flood_of_requests_without_answers_ends() {
     let mut session = greeted("transaction");
     session.client(&query("COPY t FROM STDIN"));
+    session.upstream(&write::message(b'G', b"\0\0\0"));
+    session.take_client();
     let floods = sync().repeat(4096);
     while session.end().is_none() {
         session.client(&floods);

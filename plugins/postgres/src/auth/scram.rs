@@ -79,6 +79,53 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
+/// What proves a client to a server that keeps its verifier, as good as the password. A client that has
+/// proved itself has given away its own, so they can be passed on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    client: Key,
+    server: Key,
+}
+
+impl Keys {
+    /// As text, which [`parse`](Self::parse) reads.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!(
+            "{}:{}",
+            BASE64.encode(self.client),
+            BASE64.encode(self.server)
+        )
+    }
+
+    /// Out of such a text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (client, server) = text.split_once(':')?;
+        let key = |text: &str| Key::try_from(BASE64.decode(text).ok()?).ok();
+        Some(Self {
+            client: key(client)?,
+            server: key(server)?,
+        })
+    }
+}
+
+/// Keys stay out of logs.
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+/// What a client proves itself by.
+#[derive(Debug, Clone, Copy)]
+pub enum By<'a> {
+    /// The password, whatever salt the server has.
+    Password(&'a [u8]),
+    /// Keys of the very verifier that the server has.
+    Keys(&'a Keys),
+}
+
 /// An exchange in which we are the server, behind the client's first message.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -141,11 +188,11 @@ impl Server {
         Ok((exchange, answer))
     }
 
-    /// Answers its last message.
+    /// Answers its last message. Returns the answer, and what the client has proved itself by.
     ///
     /// # Errors
     /// None if the proof is wrong, and otherwise what is wrong with the message.
-    pub fn finish(self, last: &[u8]) -> Result<String, Option<&'static str>> {
+    pub fn finish(self, last: &[u8]) -> Result<(String, Keys), Option<&'static str>> {
         const MALFORMED: Option<&str> = Some("malformed SCRAM message");
         let last = std::str::from_utf8(last).map_err(|_| MALFORMED)?;
         let (unproved, proof) = last.rsplit_once(",p=").ok_or(MALFORMED)?;
@@ -169,7 +216,11 @@ impl Server {
             return Err(None);
         }
         let signature = hmac(&self.verifier.server_key, signed.as_bytes());
-        Ok(format!("v={}", BASE64.encode(signature)))
+        let keys = Keys {
+            client: key,
+            server: self.verifier.server_key,
+        };
+        Ok((format!("v={}", BASE64.encode(signature)), keys))
     }
 }
 
@@ -199,7 +250,7 @@ impl Client {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn prove(self, password: &[u8], first: &[u8]) -> Result<(String, Expected), &'static str> {
+    pub fn prove(self, by: By<'_>, first: &[u8]) -> Result<(String, Expected), &'static str> {
         const MALFORMED: &str = "the server sent a malformed SCRAM message";
         let first = std::str::from_utf8(first).map_err(|_| MALFORMED)?;
         let mut parts = first.split(',');
@@ -216,13 +267,24 @@ impl Client {
         if !(1..=MAX_ITERATIONS).contains(&iterations) {
             return Err("the server asks for too many SCRAM iterations");
         }
-        let salted = salted(password, &salt, iterations);
-        let mut proof = hmac(&salted, b"Client Key");
+        let Keys {
+            client: mut proof,
+            server,
+        } = match by {
+            By::Keys(keys) => keys.clone(),
+            By::Password(password) => {
+                let salted = salted(password, &salt, iterations);
+                Keys {
+                    client: hmac(&salted, b"Client Key"),
+                    server: hmac(&salted, b"Server Key"),
+                }
+            }
+        };
         let stored: Key = Sha256::digest(proof).into();
         let unproved = format!("c={},r={nonce}", BASE64.encode("n,,"));
         let signed = format!("{},{first},{unproved}", self.bare);
         xor(&mut proof, &hmac(&stored, signed.as_bytes()));
-        let server = hmac(&hmac(&salted, b"Server Key"), signed.as_bytes());
+        let server = hmac(&server, signed.as_bytes());
         let expected = Expected(format!("v={}", BASE64.encode(server)));
         Ok((format!("{unproved},p={}", BASE64.encode(proof)), expected))
     }
@@ -276,7 +338,9 @@ mod tests {
             nonce: "rOprNGfwEbeRWgbNEkqO".to_owned(),
         };
         let first = format!("r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s={SALT},i=4096");
-        let (last, expected) = client.prove(b"pencil", first.as_bytes()).unwrap();
+        let (last, expected) = client
+            .prove(By::Password(b"pencil"), first.as_bytes())
+            .unwrap();
         assert_eq!(
             last,
             "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
@@ -299,7 +363,7 @@ mod tests {
         );
         let last = b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
             p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
-        let said = server.clone().finish(last).unwrap();
+        let (said, _) = server.clone().finish(last).unwrap();
         assert_eq!(said, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         let mut wrong = last.to_vec();
         let at = wrong.len() - 3;
@@ -313,12 +377,32 @@ mod tests {
             let verifier = Verifier::new(b"secret", b"salt of 16 bytes", 10);
             let (client, first) = Client::begin("abc");
             let (server, answer) = Server::begin(verifier, first.as_bytes(), "xyz").unwrap();
-            let (last, expected) = client.prove(theirs, answer.as_bytes()).unwrap();
+            let (last, expected) = client
+                .prove(By::Password(theirs), answer.as_bytes())
+                .unwrap();
             match server.finish(last.as_bytes()) {
-                Ok(said) => assert!(is_right && expected.is(said.as_bytes())),
+                Ok((said, _)) => assert!(is_right && expected.is(said.as_bytes())),
                 Err(why) => assert!(!is_right && why.is_none()),
             }
         }
+    }
+
+    #[test]
+    fn what_a_client_proves_itself_by_proves_us_to_the_server() {
+        let verifier = Verifier::new(b"secret", b"salt of 16 bytes", 10);
+        let prove = |by: By<'_>| {
+            let (client, first) = Client::begin("abc");
+            let (server, answer) =
+                Server::begin(verifier.clone(), first.as_bytes(), "xyz").unwrap();
+            let (last, expected) = client.prove(by, answer.as_bytes()).unwrap();
+            let (said, keys) = server.finish(last.as_bytes()).unwrap();
+            assert!(expected.is(said.as_bytes()));
+            keys
+        };
+        let keys = prove(By::Password(b"secret"));
+        let read = Keys::parse(&keys.to_text()).unwrap();
+        assert_eq!(prove(By::Keys(&read)), keys);
+        assert_eq!(Keys::parse("AAAA:AAAA"), None);
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Session {
                     if is_query {
                         steps.push(Step::Discard(length));
                         if matches!(self.stage, Stage::Greeting) {
-                            return self.welcome(steps);
+                            return self.greets_with_connection(steps);
                         }
                     } else if self.pooling == Pooling::Statement && *status != b'I' {
                         return no_transactions(steps, length);
@@ -60,7 +60,9 @@ impl Session {
                         steps.push(Step::Forward(length));
                     }
                     self.answer_itself(&mut steps);
-                    if self.is_done() {
+                    // The client has leased it for something, which may wait for this.
+                    let is_ready = is_query && std::mem::take(&mut self.lease.restores);
+                    if !is_ready && self.is_done() {
                         match self.asks() {
                             Some(query) => steps.push(Step::Send((Side::Upstream, query))),
                             None => return self.release(steps),
@@ -106,6 +108,7 @@ impl Session {
                         Some(sent) => {
                             if let Sent::Parse(Some(parsing)) = &sent {
                                 self.lease.prepared().parsed(&parsing.key);
+                                parsing.statement.is_good(self.who, parsing.settings());
                             }
                             sent.is_own()
                         }
@@ -151,8 +154,8 @@ impl Session {
                     if sent_to_server(&parsing) {
                         self.lease.prepared().failed(&parsing.key, parsing.segment);
                     }
-                    if let Some((name, statement)) = &parsing.name {
-                        self.names.remove_if(name, statement);
+                    if let Some(name) = &parsing.name {
+                        self.names.remove_if(name, &parsing.statement);
                     }
                 }
                 Sent::Close(Some(closing)) => match *closing {

@@ -25,6 +25,8 @@ pub(super) struct Lease {
     pub(super) unbound: bool,
     /// Settings may have changed that the server does not report.
     pub(super) is_unsure: bool,
+    /// Settings are being restored, ahead of what the client wants the connection for.
+    pub(super) restores: bool,
     /// Which settings the query asks for that we have sent ourselves.
     pub(super) asked: Vec<usize>,
     /// The server has said why it closes the connection.

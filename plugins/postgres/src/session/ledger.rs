@@ -47,8 +47,19 @@ pub(super) struct Parsing {
     pub(super) segment: u64,
     /// Who sees the answer.
     pub(super) by: By,
-    /// What the client calls it; None for one that it has parsed before.
-    pub(super) name: Option<(Box<[u8]>, Rc<Statement>)>,
+    /// The statement itself.
+    pub(super) statement: Rc<Statement>,
+    /// What the client calls it, if it does so from now on.
+    pub(super) name: Option<Box<[u8]>>,
+}
+
+impl Parsing {
+    /// Of the settings under which it is parsed.
+    pub(super) fn settings(&self) -> [u8; 8] {
+        let mut settings = [0; 8];
+        settings.copy_from_slice(&self.key[self.key.len() - 8..]);
+        settings
+    }
 }
 
 /// `Close` of a statement that connections share.
@@ -83,15 +94,14 @@ impl Sent {
 
     /// The name that it gives to a statement, or takes away.
     fn name(&self) -> Option<&[u8]> {
-        let named = match self {
-            Self::Parse(Some(parsing)) => parsing.name.as_ref(),
+        match self {
+            Self::Parse(Some(parsing)) => parsing.name.as_deref(),
             Self::Close(Some(closing)) => match &**closing {
-                Closing::Answered(named) => named.as_ref(),
+                Closing::Answered(named) => named.as_ref().map(|(name, _)| &**name),
                 Closing::Own(_) => None,
             },
             _ => None,
-        };
-        named.map(|(name, _)| &**name)
+        }
     }
 
     /// Whether the client knows nothing of it.
@@ -176,9 +186,10 @@ impl Ledger {
         self.sent.len() == 1 && matches!(self.front(), Some(Sent::Query)) && !self.unsynced
     }
 
-    /// Whether a `ReadyForQuery` is to come.
+    /// Whether a `ReadyForQuery` is to come of which nobody knows what it says. Behind what we ask no
+    /// transaction is open.
     pub(super) fn awaits_status(&self) -> bool {
-        let is_end = |one: &Sent| matches!(one, Sent::Query | Sent::OwnQuery | Sent::Sync);
+        let is_end = |one: &Sent| matches!(one, Sent::Query | Sent::Sync);
         self.sent.iter().any(is_end)
     }
 
@@ -335,6 +346,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::statements::Catalog;
 
     fn ledger(sent: impl IntoIterator<Item = Sent>) -> Ledger {
         let mut ledger = Ledger::default();
@@ -359,6 +371,7 @@ mod tests {
             key: Key::default(),
             segment: 0,
             by: By::Own,
+            statement: Catalog::default().get(b"SELECT 1"),
             name: None,
         })))
     }

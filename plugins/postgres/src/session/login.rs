@@ -1,12 +1,20 @@
 //! The start of a session: who the client is, and the greeting that it waits for.
 
-use leaseway_sdk::frame::Parsed;
-use leaseway_sdk::{Choice, Disposition, Side, Steps};
+use std::time::Duration;
 
-use super::{Account, Session};
+use leaseway_sdk::frame::Parsed;
+use leaseway_sdk::{Choice, Leased, Side, Steps};
+
+use sha2::{Digest as _, Sha256};
+
+use super::ledger::Sent;
+use super::{Account, Named, Session};
 use crate::auth::scram::{ITERATIONS, MECHANISM, Server, Verifier};
 use crate::auth::{Secret, scram};
+use crate::backend::Backend;
+use crate::cancel::Running;
 use crate::config::{Auth, Pooling};
+use crate::greeting::Greeting;
 use crate::identity::Identity;
 use crate::wire::startup::{self, Packet, Start};
 use crate::wire::{self, write};
@@ -28,6 +36,8 @@ pub(super) enum Stage {
     Greeting,
     /// It has been greeted.
     Ready,
+    /// It is no session, but wants the query of one cancelled.
+    Cancel(Running),
 }
 
 /// What ends a login.
@@ -61,7 +71,7 @@ impl Session {
             Stage::Start => self.starts(shown),
             Stage::Password(_) | Stage::Sasl | Stage::SaslProof(_) => self.proves(shown),
             // A connection is on its way.
-            Stage::Greeting | Stage::Ready => return Choice::NeedMore,
+            Stage::Greeting | Stage::Ready | Stage::Cancel(_) => return Choice::NeedMore,
         };
         step.unwrap_or_else(|Refusal { sqlstate, text }| {
             Choice::refuse(write::error("FATAL", sqlstate, &text), text)
@@ -84,10 +94,10 @@ impl Session {
                 self.encrypts += 1;
                 Ok(Choice::answer(steps.send(Side::Client, *b"N")))
             }
-            // Has no answer, whatever comes of it.
-            Packet::Cancel { .. } => Ok(Choice::answer(
-                steps.close("cancel requests are not relayed"),
-            )),
+            Packet::Cancel { pid, key } => {
+                let key = [&pid.to_be_bytes()[..], &key].concat();
+                Ok(self.cancels(&key, steps))
+            }
             Packet::Start(start) => self.introduces(start, steps),
         }
     }
@@ -128,14 +138,26 @@ impl Session {
                 text: "replication connections are not relayed".to_owned(),
             });
         }
-        // Connections are shared by applications of whatever name.
-        parameters.remove("application_name");
+        // What can be changed later does not bind a client to connections of its own.
+        parameters.retain(|name, value| {
+            let tracked = &self.shared.tracked;
+            let at = tracked.find(name.as_bytes());
+            match at.and_then(|at| Some((at, tracked.wish(at, value)?))) {
+                Some(wish) => {
+                    self.wishes.push(wish);
+                    false
+                }
+                None => true,
+            }
+        });
         parameters
             .entry("database".to_owned())
             .or_insert_with(|| user.clone());
         self.identity = Some(Identity {
             group: None,
+            read_only_group: None,
             password: None,
+            keys: None,
             parameters,
         });
         let steps = match minor > 0 || !options.is_empty() {
@@ -145,6 +167,7 @@ impl Session {
             }
             false => steps,
         };
+        let steps = self.must_hurry(steps);
         let auth = self.shared.accounts.get(&user).map(|account| account.auth);
         let request = match auth {
             Some(Auth::Trust) => return self.is_known(steps),
@@ -220,14 +243,22 @@ impl Session {
                 Ok(Choice::answer(steps.send(Side::Client, answer)))
             }
             Stage::SaslProof(server) => match server.finish(body) {
-                Ok(answer) => {
+                Ok((answer, keys)) => {
+                    // Of a password of the config more is known than that.
+                    let secret = self.account().and_then(|account| account.secret.as_ref());
+                    let is_verifier = matches!(secret, Some(Secret::Scram(_)));
+                    if let Some(identity) = &mut self.identity {
+                        identity.keys = is_verifier.then_some(keys);
+                    }
                     let answer = write::authentication(12, answer.as_bytes());
                     self.is_known(steps.send(Side::Client, answer))
                 }
                 Err(None) => Err(Refusal::password(&user)),
                 Err(Some(why)) => Err(Refusal::violation(why)),
             },
-            Stage::Start | Stage::Greeting | Stage::Ready => Ok(Choice::NeedMore),
+            Stage::Start | Stage::Greeting | Stage::Ready | Stage::Cancel(_) => {
+                Ok(Choice::NeedMore)
+            }
         }
     }
 
@@ -252,34 +283,175 @@ impl Session {
                 });
             };
             identity.group.clone_from(&known.group);
+            identity.read_only_group.clone_from(&known.read_only_group);
+            if let Some(pooling) = known.pooling {
+                self.pooling = pooling;
+            }
             if let Some(real) = &known.dbname {
                 name.clone_from(real);
             }
         }
         let target = identity.target();
+        self.who
+            .copy_from_slice(&Sha256::digest(&target.identity)[..16]);
+        if let Some(pooling) = self.account().and_then(|known| known.pooling) {
+            self.pooling = pooling;
+        }
+        // From here on it is the relay, or the server, that it waits for.
+        let steps = steps.no_deadline();
+        if self.pooling != Pooling::Session
+            && let Some(greeting) = Greeting::kept(&target.identity)
+            && self.knows_what_wishes_come_to(&greeting)
+        {
+            self.greeting = greeting;
+            return Ok(Choice::answer(self.welcome(steps)));
+        }
         self.stage = Stage::Greeting;
-        self.named = true;
+        self.named = Named::Usual;
         Ok(Choice::answer(steps.lease(target)))
     }
 
-    /// Greets with the parameters of a connection, which is kept only if the whole session is to have it.
-    pub(super) fn greet(&mut self, parameters: &[u8]) -> Steps {
-        let key = match crate::random() {
+    /// Whether all that the client wants settings to be is what a server has made of the same before. They
+    /// are so then.
+    fn knows_what_wishes_come_to(&mut self, greeting: &Greeting) -> bool {
+        let canonical = self.shared.canonical.borrow();
+        let known: Option<Vec<(usize, &[u8])>> = self
+            .wishes
+            .iter()
+            .map(|wish| {
+                let (at, value) = (wish.0, &wish.1[..]);
+                let is_so = greeting.settings.iter().nth(at) == Some(value);
+                match self.shared.tracked.is_free(at) || is_so {
+                    true => Some((at, value)),
+                    false => Some((at, &canonical.get(wish)?[..])),
+                }
+            })
+            .collect();
+        let settings = known.map(|known| greeting.settings.with(&known));
+        drop(canonical);
+        let Some(settings) = settings else {
+            return false;
+        };
+        self.follow_all(settings);
+        true
+    }
+
+    /// Remembers what the server has made of the client's wishes, for others with the same.
+    fn remember_wishes(&mut self) {
+        let mut canonical = self.shared.canonical.borrow_mut();
+        for (at, value) in std::mem::take(&mut self.wishes) {
+            if let Some(is) = self.settings.iter().nth(at)
+                && canonical.len() < super::MAX_CANONICAL
+            {
+                canonical.insert((at, value), is.to_vec());
+            }
+        }
+    }
+
+    /// A client that does not say who it is within its time is told so, and must go.
+    fn must_hurry(&self, steps: Steps) -> Steps {
+        match self.shared.config.client_login_timeout {
+            0 => steps,
+            seconds => {
+                let why = "the client did not log in within client-login-timeout";
+                let words = write::error("FATAL", "08P01", why);
+                steps.deadline(Duration::from_secs(seconds.into()), words)
+            }
+        }
+    }
+
+    /// A connection as the client wants it is there. Its settings are made what the client wants them to
+    /// be, before it is greeted: it learns from the greeting what they are.
+    pub(super) fn greets(&mut self, leased: &Leased) -> Steps {
+        let backend = match Backend::read(&leased.tag) {
+            Some(backend) => backend,
+            None => {
+                return Steps::new().close("the connection's tag was not made by this plugin");
+            }
+        };
+        let wishes: Vec<(usize, &[u8])> = self
+            .wishes
+            .iter()
+            .map(|(at, value)| (*at, &value[..]))
+            .collect();
+        self.greeting = Greeting::of(&backend);
+        self.follow_all(backend.original().with(&wishes));
+        self.adopt(backend, leased);
+        match self.restores() {
+            Some(query) => Steps::new().send(Side::Upstream, query),
+            None => self.greets_with_connection(Steps::new()),
+        }
+    }
+
+    /// A connection that the session has got. If it is new, later clients hear how its server has greeted.
+    pub(super) fn adopt(&mut self, backend: Backend, leased: &Leased) {
+        if leased.fresh {
+            Greeting::of(&backend).keep(&leased.identity);
+        }
+        self.lease.adopt(backend, &leased.endpoint);
+    }
+
+    /// Makes the settings of a connection what the client has, if they are not: the query that does.
+    pub(super) fn restores(&mut self) -> Option<Vec<u8>> {
+        if self.lease.backend.has(&self.settings) {
+            return None;
+        }
+        let tracked = &self.shared.tracked;
+        let (sql, which) = tracked.assign(&self.lease.backend.current(), &self.settings);
+        self.lease.asked = which;
+        self.lease.restores = true;
+        self.lease.ledger.push_front(Sent::OwnQuery);
+        Some(write::query(&sql))
+    }
+
+    /// The settings of a connection are as the client wants them. It is greeted, and keeps the connection
+    /// only if the whole session is to have it.
+    pub(super) fn greets_with_connection(&mut self, steps: Steps) -> Steps {
+        self.remember_wishes();
+        let steps = self.welcome(steps);
+        match self.pooling {
+            _ if !matches!(self.stage, Stage::Ready) => steps,
+            Pooling::Session => {
+                self.publish();
+                steps
+            }
+            Pooling::Transaction | Pooling::Statement => self.release(steps),
+        }
+    }
+
+    /// Greets, with a key by which the client can cancel its queries.
+    fn welcome(&mut self, steps: Steps) -> Steps {
+        self.key = match crate::random() {
             Ok(key) => key,
             Err(why) => {
                 let words = write::error("FATAL", "XX000", &why);
-                return Steps::new().send(Side::Client, words).close(why);
+                return steps.send(Side::Client, words).close(why);
             }
         };
         self.stage = Stage::Ready;
         let mut words = write::authentication(0, &[]);
-        words.extend_from_slice(parameters);
-        words.extend(write::key_data(key));
+        self.announce(&mut words);
+        words.extend(write::key_data(self.key));
         words.extend(write::ready());
-        let steps = Steps::new().send(Side::Client, words);
-        match self.pooling() {
-            Pooling::Session => steps,
-            Pooling::Transaction => steps.release(Disposition::Keep),
+        self.wishes = Vec::new();
+        self.greeting = Greeting::default();
+        steps.send(Side::Client, words)
+    }
+
+    /// The parameters that the server has announced, with what the client has made of them.
+    fn announce(&self, words: &mut Vec<u8>) {
+        let mut rest = &self.greeting.parameters[..];
+        while let Parsed::Complete {
+            value: (_, body),
+            len,
+        } = wire::message(rest, rest.len())
+        {
+            let (name, value) = wire::text(body).unwrap_or_default();
+            let own = self.shared.tracked.find(name);
+            let own = own.and_then(|at| self.settings.iter().nth(at));
+            let value = own.unwrap_or_else(|| value.strip_suffix(b"\0").unwrap_or(value));
+            words.extend(write::parameter_status(name, value));
+            rest = &rest[len..];
         }
     }
 

@@ -1,11 +1,16 @@
 //! One client: who it is, which of its messages go to a connection, and how long it keeps that.
 //!
-//! The hooks are here; what they do is in [`login`] (up to the first `ReadyForQuery`), [`traffic`]
-//! (messages either way) and [`failure`].
+//! The hooks are here; what they do is in [`login`] (up to the first `ReadyForQuery`), [`requests`] and
+//! [`answers`] (messages either way), [`cancels`] and [`failure`]. What is known of the connection that a
+//! session holds is its [`lease`], and the [`ledger`] what of it has not been answered.
 
+mod answers;
+mod cancels;
 mod failure;
+mod lease;
+mod ledger;
 mod login;
-mod traffic;
+mod requests;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,38 +20,55 @@ use leaseway_sdk::{
     Choice, ChooseUpstream, Disposition, LeaseError, LeaseOutcome, Leased, OnData, OnLeaseFailed,
     OnLeased, PoolReturn, Side, Steps,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::auth::Secret;
 use crate::auth::scram::Verifier;
+use crate::backend::{Backend, CancelKey};
 use crate::config::{Auth, Config, Pooling};
+use crate::greeting::Greeting;
 use crate::identity::Identity;
-use sha2::{Digest as _, Sha256};
+use crate::settings::{Tracked, Values};
+use crate::statements::{Catalog, Names, Who};
 
+use lease::Lease;
 use login::Stage;
-use traffic::Traffic;
 
 /// What all sessions of an instance share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// The settings that follow clients.
+    pub(crate) tracked: Tracked,
     accounts: BTreeMap<String, Account>,
     /// Of passwords that are known as such, once they have been needed: they cost thousands of
     /// hashes.
     verifiers: RefCell<BTreeMap<String, Verifier>>,
     /// Makes salts of names.
     salter: [u8; 32],
+    /// The statements that clients have prepared.
+    catalog: Catalog,
+    /// What servers make of values that clients set as they start.
+    canonical: RefCell<BTreeMap<(usize, Vec<u8>), Vec<u8>>>,
 }
+
+/// How many such values are remembered.
+const MAX_CANONICAL: usize = 256;
 
 impl Shared {
     pub(crate) fn new(
         config: Config,
+        tracked: Tracked,
         accounts: BTreeMap<String, Account>,
         salter: [u8; 32],
     ) -> Self {
         Self {
             config,
+            tracked,
             accounts,
             verifiers: RefCell::default(),
             salter,
+            catalog: Catalog::default(),
+            canonical: RefCell::default(),
         }
     }
 
@@ -66,6 +88,8 @@ pub(crate) struct Account {
     pub(crate) secret: Option<Secret>,
     /// The password for the server.
     pub(crate) server_password: Option<String>,
+    /// When its connections go back, if that is not as the database says.
+    pub(crate) pooling: Option<Pooling>,
 }
 
 /// The state of one client.
@@ -76,25 +100,67 @@ pub struct Session {
     encrypts: u8,
     /// Who it is, once it has said so.
     identity: Option<Identity>,
-    /// The host has been told what the session leases.
-    named: bool,
-    traffic: Traffic,
+    /// A digest of that.
+    who: Who,
+    /// When its connections go back.
+    pooling: Pooling,
+    /// What the host has been told last that the session leases.
+    named: Named,
+    /// How it is to be greeted, until it has been.
+    greeting: Greeting,
+    /// What it wants settings to be, of those that follow it, by where they stand.
+    wishes: Vec<(usize, Vec<u8>)>,
+    /// What they are.
+    settings: Values,
+    /// What a statement's meaning has of them.
+    digest: [u8; 8],
+    /// The statements that it has prepared.
+    names: Names,
+    /// By what it cancels its queries.
+    key: CancelKey,
+    lease: Lease,
+}
+
+/// What a session leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    Nothing,
+    Usual,
+    /// A connection for a transaction that only reads.
+    ReadOnly,
 }
 
 impl Session {
     pub(crate) fn new(shared: Rc<Shared>) -> Self {
         Self {
+            pooling: shared.config.pooling,
+            names: Names::new(&shared.catalog),
             shared,
             stage: Stage::Start,
             encrypts: 0,
             identity: None,
-            named: false,
-            traffic: Traffic::default(),
+            who: Who::default(),
+            named: Named::Nothing,
+            greeting: Greeting::default(),
+            wishes: Vec::new(),
+            settings: Values::default(),
+            digest: [0; 8],
+            key: CancelKey::default(),
+            lease: Lease::default(),
         }
     }
 
-    fn pooling(&self) -> Pooling {
-        self.shared.config.pooling
+    /// The session has got a connection: it is made as the session wants it, ahead of everything else.
+    fn adopts(&mut self, leased: &Leased) -> Steps {
+        let Some(backend) = Backend::read(&leased.tag) else {
+            return Steps::new().close("the connection's tag was not made by this plugin");
+        };
+        self.adopt(backend, leased);
+        self.publish();
+        match self.restores() {
+            Some(query) => Steps::new().send(Side::Upstream, query),
+            None => Steps::new(),
+        }
     }
 }
 
@@ -109,37 +175,58 @@ impl ChooseUpstream for Session {
 
 impl OnLeased for Session {
     fn on_leased(&mut self, lease: &Leased) -> Steps {
-        if !matches!(self.stage, Stage::Greeting) {
-            return Steps::new();
+        match &self.stage {
+            Stage::Ready => self.adopts(lease),
+            Stage::Greeting => self.greets(lease),
+            Stage::Cancel(running) => Steps::new().send(Side::Upstream, running.request()),
+            _ => Steps::new(),
         }
-        self.greet(&lease.tag)
     }
 }
 
 impl OnData for Session {
     fn on_data(&mut self, origin: Side, data: &[u8]) -> Steps {
-        match origin {
-            Side::Client => self.messages_in_lease(data),
-            Side::Upstream => self.answers(data),
+        match (&self.stage, origin) {
+            (Stage::Ready, Side::Client) => self.messages_in_lease(data),
+            (Stage::Ready | Stage::Greeting, Side::Upstream) => self.answers(data),
+            // Whoever cancels has nothing to say, and is told nothing.
+            (Stage::Cancel(_), _) => Steps::new().discard(data.len() as u64),
+            _ => Steps::new(),
         }
     }
 }
 
 impl OnLeaseFailed for Session {
     fn on_lease_failed(&mut self, why: &LeaseError) -> Steps {
-        failure::farewell(why)
+        self.withdraw();
+        match self.stage {
+            Stage::Cancel(_) => Steps::new().close("the cancel request has been passed on"),
+            // In its own words.
+            _ if self.lease.has_ended => Steps::new().close("the server has ended the session"),
+            _ => failure::farewell(why),
+        }
     }
 }
 
 impl PoolReturn for Session {
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Disposition {
-        if !self.traffic.is_idle() {
+        let is_quiet = self.withdraw();
+        if !is_quiet || !self.lease.ledger.is_idle() {
             return Disposition::Close;
         }
-        let is_touched = self.pooling() == Pooling::Session || self.traffic.is_pinned();
+        let is_touched = self.pooling == Pooling::Session
+            || self.lease.is_pinned()
+            || self.has_changed_connection();
         match is_touched && outcome.sent > 0 {
             true => Disposition::Reset,
             false => Disposition::Keep,
         }
+    }
+}
+
+/// What the session has said in the store ends with it.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.withdraw();
     }
 }

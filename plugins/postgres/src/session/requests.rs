@@ -149,6 +149,9 @@ impl Session {
             let steps = Steps::new().discard(length);
             return Choice::answer(steps.send(Side::Client, deallocated(b'I')));
         }
+        if let Some(answer) = self.prepares(shown) {
+            return Choice::answer(answer);
+        }
         let reads_only = self.reads_only(shown);
         let (out, next) = self.take(shown, false);
         let steps = out.into_steps();
@@ -344,8 +347,7 @@ impl Session {
                     true => By::Client,
                     false => By::Answered,
                 };
-                let named = Some((name.into_boxed_slice(), Rc::clone(&statement)));
-                (statement, by, named)
+                (statement, by, Some(name.into_boxed_slice()))
             }
         };
         let key = statement.key(self.digest);
@@ -353,6 +355,7 @@ impl Session {
             key,
             segment: self.lease.ledger.segment(),
             by,
+            statement,
             name: named,
         };
         let is_first = self.lease.ledger.front().is_none();
@@ -408,6 +411,7 @@ impl Session {
             key,
             segment: self.lease.ledger.segment(),
             by: By::Own,
+            statement: Rc::clone(statement),
             name: None,
         };
         self.lease
@@ -588,6 +592,31 @@ impl Session {
         }
     }
 
+    /// Answers a `Parse` and its `Sync` without a server, if one has parsed the same for others already: all
+    /// connections may be busy with whom the client waits for. The connection that runs it gets it.
+    fn prepares(&mut self, shown: &[u8]) -> Option<Steps> {
+        if !self.shares_statements() {
+            return None;
+        }
+        let parse = whole_message(shown, b'P')?;
+        let sync = whole_message(&shown[parse.len()..], b'S')?;
+        let (name, behind) = wire::text(&parse[wire::HEAD..])?;
+        if name.is_empty() || self.names.get(name).is_some() {
+            return None;
+        }
+        let statement = self.shared.catalog.find(behind)?;
+        let catalog = &self.shared.catalog;
+        if !statement.was_good(self.who, self.digest) || !self.names.has_room(catalog, name, behind)
+        {
+            return None;
+        }
+        self.names.insert(name, statement);
+        let mut words = write::message(b'1', b"");
+        words.extend(write::ready());
+        let length = (parse.len() + sync.len()) as u64;
+        Some(Steps::new().discard(length).send(Side::Client, words))
+    }
+
     /// Whether the first message begins a transaction that only reads, and there are connections for
     /// those.
     fn reads_only(&self, shown: &[u8]) -> bool {
@@ -643,6 +672,17 @@ impl<'a> Message<'a> {
             true => Some(Lone::Other),
             false => None,
         }
+    }
+}
+
+/// The message at the front, if it is of this type, all there, and not too long.
+fn whole_message(shown: &[u8], wanted: u8) -> Option<&[u8]> {
+    match wire::message(shown, MAX_STATEMENT) {
+        Parsed::Complete {
+            value: (kind, _),
+            len,
+        } if kind == wanted => Some(&shown[..len]),
+        _ => None,
     }
 }
 

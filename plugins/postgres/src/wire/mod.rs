@@ -67,6 +67,49 @@ pub fn text(data: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&data[..end], &data[end + 1..]))
 }
 
+/// The values of a `DataRow`'s body. None if it is not one.
+#[must_use]
+pub fn row(body: &[u8]) -> Option<Vec<Option<&[u8]>>> {
+    let (count, mut rest) = body.split_first_chunk()?;
+    let mut values = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, tail) = rest.split_first_chunk()?;
+        let length = i32::from_be_bytes(*length);
+        let (value, tail) = match usize::try_from(length) {
+            Ok(length) => {
+                let (value, tail) = tail.split_at_checked(length)?;
+                (Some(value), tail)
+            }
+            // NULL is minus one.
+            Err(_) => (None, tail),
+        };
+        values.push(value);
+        rest = tail;
+    }
+    rest.is_empty().then_some(values)
+}
+
+/// Whether the server closes the connection behind an `ErrorResponse` with this body, or with a beginning of
+/// it.
+#[must_use]
+pub fn ends_the_session(body: &[u8]) -> bool {
+    let mut rest = body;
+    // The two that say how bad it is stand in front.
+    for _ in 0..2 {
+        let Some((field, tail)) = rest.split_first() else {
+            return false;
+        };
+        let Some((value, tail)) = text(tail) else {
+            return false;
+        };
+        if matches!(field, b'S' | b'V') && matches!(value, b"FATAL" | b"PANIC") {
+            return true;
+        }
+        rest = tail;
+    }
+    false
+}
+
 /// SQLSTATE and message of an `ErrorResponse`'s body.
 #[must_use]
 pub fn error(body: &[u8]) -> (String, String) {
@@ -109,6 +152,26 @@ mod tests {
     }
 
     #[test]
+    fn an_error_that_ends_the_session_is_told_from_others() {
+        for (severity, ends) in [("ERROR", false), ("FATAL", true), ("PANIC", true)] {
+            let bytes = write::error(severity, "57P01", "terminating connection");
+            assert_eq!(ends_the_session(&bytes[HEAD..]), ends, "{severity}");
+        }
+        let localized = b"SSCHWERWIEGEND\0VFATAL\0C57P01\0\0";
+        assert!(ends_the_session(localized));
+        assert!(!ends_the_session(b"SERROR\0VERROR\0MFATAL\0\0"));
+    }
+
+    #[test]
+    fn a_row_is_read_by_its_columns() {
+        let body = b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(row(body), Some(vec![Some(&b"ab"[..]), None, Some(b"")]));
+        for cut in 0..body.len() {
+            assert_eq!(row(&body[..cut]), None);
+        }
+    }
+
+    #[test]
     fn lengths_that_cannot_be_are_refused() {
         for length in [0_u32, 3, MAX_MESSAGE as u32 + 1, u32::MAX] {
             let mut bytes = vec![b'Q'];
@@ -140,6 +203,8 @@ mod tests {
             let _ = head(&data);
             let _ = message(&data, 50);
             let _ = error(&data);
+            let _ = ends_the_session(&data);
+            let _ = row(&data);
             let _ = startup::packet(&data);
         }
     }

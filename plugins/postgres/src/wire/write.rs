@@ -87,6 +87,33 @@ pub fn query(sql: &str) -> Vec<u8> {
     message(b'Q', &body)
 }
 
+/// `Parse`: a statement's name, and the text and types that stand behind it.
+#[must_use]
+pub fn parse(name: &str, behind: &[u8]) -> Vec<u8> {
+    message(b'P', &[name.as_bytes(), b"\0", behind].concat())
+}
+
+/// `Close` of a statement.
+#[must_use]
+pub fn close_statement(name: &str) -> Vec<u8> {
+    message(b'C', &[b"S", name.as_bytes(), b"\0"].concat())
+}
+
+/// `ParameterStatus`.
+#[must_use]
+pub fn parameter_status(name: &[u8], value: &[u8]) -> Vec<u8> {
+    message(b'S', &[name, b"\0", value, b"\0"].concat())
+}
+
+/// `CancelRequest`, by the key that the server knows.
+#[must_use]
+pub fn cancel(key: [u8; 8]) -> Vec<u8> {
+    let mut bytes = 16_u32.to_be_bytes().to_vec();
+    bytes.extend(80_877_102_u32.to_be_bytes());
+    bytes.extend(key);
+    bytes
+}
+
 /// `PasswordMessage`: a password in whatever form was asked for.
 #[must_use]
 pub fn password(text: &[u8]) -> Vec<u8> {
