@@ -242,6 +242,13 @@ def a_row_of_100_mib():
         make_table(conn, "v bytea")
 
 
+@step
+def a_pipeline_may_be_long():
+    with connect() as conn, conn.pipeline():
+        cursors = [conn.execute("SELECT %s::int8", [n]) for n in range(5000)]
+        check([cursor.fetchone() for cursor in cursors], list(range(5000)))
+
+
 if __name__ == "__main__":
     print(f"psycopg {psycopg.__version__}, libpq {psycopg.pq.version()}, {MODE}")
     run()

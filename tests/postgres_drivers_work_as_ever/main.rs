@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod batches;
 mod from_python;
 mod large_rows;
 mod with_sqlx;
@@ -36,7 +37,13 @@ const TEXT: &str = "Grüße, 世界! 👩‍👩‍👧‍👦 e\u{301}n\u{303} 
 const CONFIG: &str = r#"
     [plugins.{mode}]
     module = "builtin:postgres"
-    config = { pooling = "{mode}", users = { app = { password = "secret" } } }
+
+    [plugins.{mode}.config]
+    pooling = "{mode}"
+
+    [plugins.{mode}.config.users]
+    app = { password = "secret" }
+    postgres = { auth = "trust" }
 
     [upstreams.{mode}]
     endpoints = ["{server}"]
