@@ -372,7 +372,11 @@ async fn a_frozen_server_is_told_of_and_found_again() {
         server.pause().await;
         crowd.wait_told(CROWD - CONNECTIONS).await;
         let url = url(relay.addr(), "app", "secret", "shop");
-        assert_told(&connect(&url).await.expect_err("it is frozen"));
+        // Who knows how the server greets lets a client in, and tells it when it asks for something.
+        match connect(&url).await {
+            Ok(client) => assert_told(&ask(&client, "SELECT 1").await.expect_err("it is frozen")),
+            Err(why) => assert_told(&why),
+        }
         server.resume().await;
         crowd.wait_served().await;
         crowd.end(&[&server]).await;

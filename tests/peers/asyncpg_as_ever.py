@@ -25,6 +25,10 @@ class Session:
 
 
 async def make_table(conn, columns):
+    # Of a new name: when a table changes its columns, what was prepared before fails once on each
+    # connection, as behind any pooler.
+    global TABLE
+    TABLE += "_"
     await conn.execute(f"DROP TABLE IF EXISTS {TABLE}; CREATE TABLE {TABLE} ({columns})")
 
 

@@ -17,7 +17,7 @@ use leaseway_tests::postgres::{PostgresServer, url};
 use leaseway_tests::relay::Relay;
 
 /// The modes of pooling; each is in the config as a listener with a pool of its own.
-const MODES: &[&str] = &["session", "transaction"];
+const MODES: &[&str] = &["session", "transaction", "statement"];
 
 /// Those in which a client may open a transaction.
 const MODES_WITH_BLOCKS: &[&str] = &["session", "transaction"];

@@ -92,17 +92,15 @@ impl Chooser {
     }
 
     fn least_leased<'a>(&mut self, open: &[&'a Arc<Endpoint>]) -> Option<&'a Arc<Endpoint>> {
+        // Looked at once: other workers lease meanwhile.
+        let loads: Vec<f64> = open.iter().map(|endpoint| load(endpoint)).collect();
+        let least = loads.iter().copied().min_by(f64::total_cmp)?;
         // Ties are drawn, or the first endpoint would get all of a quiet group's leases.
-        let least = open
-            .iter()
-            .map(|endpoint| load(endpoint))
-            .min_by(f64::total_cmp)?;
-        let ties: Vec<_> = open
-            .iter()
-            .filter(|endpoint| load(endpoint) <= least)
-            .collect();
-        ties.get(self.random.usize(0..ties.len()))
-            .map(|endpoint| **endpoint)
+        let is_least = |load: &f64| load.total_cmp(&least).is_eq();
+        let ties = loads.iter().filter(|load| is_least(load)).count();
+        let drawn = self.random.usize(0..ties.max(1));
+        let mut least_leased = open.iter().zip(&loads).filter(|(_, load)| is_least(load));
+        least_leased.nth(drawn).map(|(endpoint, _)| *endpoint)
     }
 
     fn random_two<'a>(&mut self, open: &[&'a Arc<Endpoint>]) -> Option<&'a Arc<Endpoint>> {

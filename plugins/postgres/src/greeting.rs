@@ -7,11 +7,12 @@ use leaseway_sdk::store;
 
 use crate::backend::Backend;
 use crate::settings::Values;
+use crate::statements::Who;
 
 /// How long a greeting is kept that no new connection has confirmed.
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 
-/// How a server greets the clients of one identity.
+/// How a server greets the clients of one identity, in one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Greeting {
     /// Its `ParameterStatus` messages.
@@ -30,16 +31,16 @@ impl Greeting {
     }
 
     /// Keeps it for this identity. If there is no room, later clients wait for a connection.
-    pub(crate) fn keep(&self, identity: &str) {
+    pub(crate) fn keep(&self, who: Who) {
         let mut entry = (self.parameters.len() as u32).to_le_bytes().to_vec();
         entry.extend_from_slice(&self.parameters);
         entry.extend_from_slice(self.settings.as_bytes());
-        let _ = store::put(&key(identity), &entry, LIFETIME);
+        let _ = store::put(&key(who), &entry, LIFETIME);
     }
 
     /// What has been kept for this identity.
-    pub(crate) fn kept(identity: &str) -> Option<Self> {
-        let entry = store::get(&key(identity))?;
+    pub(crate) fn kept(who: Who) -> Option<Self> {
+        let entry = store::get(&key(who))?;
         let (length, rest) = entry.split_first_chunk()?;
         let (parameters, settings) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         Some(Self {
@@ -49,10 +50,8 @@ impl Greeting {
     }
 }
 
-/// An identity may be longer than a key, and its digest stands at its end.
-fn key(identity: &str) -> Vec<u8> {
-    let digest = &identity.as_bytes()[identity.len().saturating_sub(64)..];
-    [b"greeting.", digest].concat()
+fn key(who: Who) -> Vec<u8> {
+    [&b"greeting."[..], &who].concat()
 }
 
 #[cfg(test)]
@@ -66,13 +65,9 @@ mod tests {
             parameters: b"S...".to_vec(),
             settings: ["UTF8", "UTC"].iter().collect(),
         };
-        let identity = format!(
-            "user={} start=0123456789abcdef0123456789abcdef",
-            "u".repeat(300)
-        );
-        assert_eq!(Greeting::kept(&identity), None);
-        greeting.keep(&identity);
-        assert_eq!(Greeting::kept(&identity).unwrap(), greeting);
-        assert_eq!(Greeting::kept("another"), None);
+        assert_eq!(Greeting::kept([1; 16]), None);
+        greeting.keep([1; 16]);
+        assert_eq!(Greeting::kept([1; 16]).unwrap(), greeting);
+        assert_eq!(Greeting::kept([2; 16]), None);
     }
 }

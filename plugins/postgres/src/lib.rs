@@ -83,8 +83,8 @@ impl Plugin for Postgres {
         Ok(Self { shared, check })
     }
 
-    fn session(&self, _: &SessionInfo) -> Session {
-        Session::new(Rc::clone(&self.shared))
+    fn session(&self, info: &SessionInfo) -> Session {
+        Session::new(Rc::clone(&self.shared), &info.listener)
     }
 
     fn default_target(&self) -> Target {

@@ -111,31 +111,35 @@ impl Tracked {
         self.0[at] == APPLICATION_NAME
     }
 
-    /// The query that makes `has` what is wanted, in one statement that fails or succeeds as a whole; it
-    /// answers with a row of what the settings are then. And which these are.
+    /// The query that makes `has` what is wanted, and which settings its row tells of.
     #[must_use]
     pub fn assign(&self, has: &Values, wanted: &Values) -> (String, Vec<usize>) {
+        let values = has.iter().zip(wanted.iter()).enumerate();
+        let differ = values.filter(|(_, (has, wanted))| has != wanted);
+        let set: Vec<(usize, &[u8])> = differ.map(|(at, (_, wanted))| (at, wanted)).collect();
+        self.set(&set)
+    }
+
+    /// The query that sets these, in order, in one statement that fails or succeeds as a whole; and which
+    /// settings its row tells of.
+    #[must_use]
+    pub fn set(&self, values: &[(usize, &[u8])]) -> (String, Vec<usize>) {
         let mut sql = "SELECT ".to_owned();
-        let mut which = Vec::new();
-        for (at, (has, wanted)) in has.iter().zip(wanted.iter()).enumerate() {
-            if has == wanted {
-                continue;
-            }
-            if !which.is_empty() {
+        for (at, value) in values {
+            if !sql.ends_with("SELECT ") {
                 sql.push_str(", ");
             }
             // Says what the server sets by a literal that means the same whatever its settings.
-            let _ = write!(sql, "pg_catalog.set_config('{}', E'", self.0[at]);
-            for byte in wanted {
+            let _ = write!(sql, "pg_catalog.set_config('{}', E'", self.0[*at]);
+            for byte in *value {
                 if matches!(byte, b'\'' | b'\\') {
                     sql.push(char::from(*byte));
                 }
                 sql.push(char::from(*byte));
             }
             sql.push_str("', false)");
-            which.push(at);
         }
-        (sql, which)
+        (sql, values.iter().map(|(at, _)| *at).collect())
     }
 
     /// The query whose row says what these are.

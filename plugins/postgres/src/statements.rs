@@ -270,6 +270,8 @@ enum State {
     There,
     /// It has been sent, in this segment of messages, and has not been answered.
     Sent(u64),
+    /// The same, and settings may be others when it is parsed.
+    Distrusted(u64),
 }
 
 /// What has to be done so that a statement is there.
@@ -307,6 +309,29 @@ impl Prepared {
         self.is_changed
     }
 
+    /// Whether it has to be seen first what becomes of others: this one has been sent ahead of another `Sync`, or
+    /// there is none that could make room.
+    #[must_use]
+    pub fn must_wait(&self, segment: u64, key: &Key, most: usize) -> bool {
+        match self.known.iter().find(|(known, _)| known == key) {
+            Some((_, State::There)) => false,
+            Some((_, State::Sent(of) | State::Distrusted(of))) => *of != segment,
+            None => {
+                let is_there = |(_, state): &(Key, State)| *state == State::There;
+                self.known.len() >= most.max(1) && !self.known.iter().any(is_there)
+            }
+        }
+    }
+
+    /// What has been sent and not been parsed is parsed under other settings than its key says.
+    pub fn distrust(&mut self) {
+        for (_, state) in &mut self.known {
+            if let State::Sent(segment) = *state {
+                *state = State::Distrusted(segment);
+            }
+        }
+    }
+
     /// A statement is used by a message of this segment. At most `most` are kept.
     pub fn use_in(&mut self, segment: u64, key: &Key, most: usize) -> Need {
         let at = self.known.iter().position(|(known, _)| known == key);
@@ -318,7 +343,10 @@ impl Prepared {
                 // Which is the least used one matters once one has to go.
                 self.is_changed |= self.known.len() >= most;
             }
-            if matches!(state, State::There) || state == State::Sent(segment) {
+            if state == State::There
+                || state == State::Sent(segment)
+                || state == State::Distrusted(segment)
+            {
                 return Need::Nothing;
             }
             // What was sent before another `Sync` may have been passed over.
@@ -337,19 +365,32 @@ impl Prepared {
         Need::Parse(evicted)
     }
 
-    /// The server has parsed it.
-    pub fn parsed(&mut self, key: &Key) {
-        match self.known.iter_mut().find(|(known, _)| known == key) {
-            Some((_, state)) => *state = State::There,
-            None => self.put_back(key),
+    /// The server has parsed it. Returns whether it is what its key says.
+    pub fn parsed(&mut self, key: &Key) -> bool {
+        let Some(at) = self.known.iter().position(|(known, _)| known == key) else {
+            return false;
+        };
+        if let State::Distrusted(_) = self.known[at].1 {
+            // Closed and parsed once more when it is needed again.
+            self.known.remove(at);
+            return false;
         }
+        self.known[at].1 = State::There;
+        true
+    }
+
+    /// Nothing is known of it any more.
+    pub fn forget(&mut self, key: &Key) {
+        self.known.retain(|(known, _)| known != key);
+        self.is_changed = true;
     }
 
     /// The server has not parsed what was sent in this segment. It may have closed what was there before,
     /// or not: only what has been sent later counts.
     pub fn failed(&mut self, key: &Key, segment: u64) {
         self.known.retain(|(known, state)| {
-            known != key || matches!(state, State::Sent(other) if *other != segment)
+            let other = matches!(state, State::Sent(of) | State::Distrusted(of) if *of != segment);
+            known != key || other
         });
         self.is_changed = true;
     }
@@ -360,14 +401,6 @@ impl Prepared {
             self.known.insert(0, (*key, State::There));
             self.is_changed = true;
         }
-    }
-
-    /// The server has closed it.
-    pub fn closed(&mut self, key: &Key) {
-        let before = self.known.len();
-        self.known
-            .retain(|(known, state)| known != key || *state != State::There);
-        self.is_changed |= before != self.known.len();
     }
 
     /// The server has closed all, but for those that have been sent behind that.

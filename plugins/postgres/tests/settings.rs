@@ -34,11 +34,11 @@ fn what_a_client_sets_as_it_starts_is_set_before_it_is_greeted() {
         ("application_name", "Kasse 1"),
     ];
     session.client(&start(&parameters));
-    let sql = "SELECT pg_catalog.set_config('timezone', E'asia/tokyo', false), \
-               pg_catalog.set_config('application_name', E'Kasse 1', false)";
+    let sql = "SELECT pg_catalog.set_config('application_name', E'Kasse 1', false), \
+               pg_catalog.set_config('timezone', E'asia/tokyo', false)";
     assert_eq!(session.take_upstream(), query(sql));
     assert_eq!(session.take_client(), b"");
-    session.upstream(&[zone("Asia/Tokyo"), learned(&["Asia/Tokyo", "Kasse 1"])].concat());
+    session.upstream(&[zone("Asia/Tokyo"), learned(&["Kasse 1", "Asia/Tokyo"])].concat());
     let said = session.take_client();
     assert!(said.starts_with(&write::authentication(0, &[])));
     let announced = zone("Asia/Tokyo");
@@ -55,6 +55,20 @@ fn what_a_client_sets_as_it_starts_is_set_before_it_is_greeted() {
         &[query("SELECT 1")],
         &[complete("SELECT 1"), ready(b'I')],
     );
+}
+
+/// `ISO` says nothing of the order of day and month, which is the server's own.
+#[test]
+fn a_part_of_a_value_is_not_completed_by_what_others_have_left() {
+    let others = fresh().with(&settings().with(&[(1, b"SQL, DMY")]), b"");
+    let mut session = session("transaction").with_tag(others.tag());
+    session.client(&start(&[("user", "app"), ("DateStyle", "ISO")]));
+    let sql = "SELECT pg_catalog.set_config('datestyle', E'ISO, MDY', false), \
+               pg_catalog.set_config('datestyle', E'ISO', false)";
+    assert_eq!(session.take_upstream(), query(sql));
+    session.upstream(&learned(&["ISO, MDY", "ISO, MDY"]));
+    assert!(session.take_client().ends_with(&ready(b'I')));
+    assert_eq!(left(&mut session).current(), settings());
 }
 
 #[test]

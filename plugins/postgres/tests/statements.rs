@@ -155,6 +155,89 @@ fn an_error_leaves_no_statement_behind_that_is_not_there() {
     }
 }
 
+/// What it means may depend on what was set, also where it is not what follows clients.
+#[test]
+fn a_statement_that_was_parsed_under_other_settings_is_nobody_elses() {
+    let sql = "SELECT '{NULL}'::text[]";
+    let shared = name_of(sql);
+    let mut session = greeted("transaction");
+    exchange(
+        &mut session,
+        &[query("BEGIN")],
+        &[complete("BEGIN"), ready(b'T')],
+    );
+    let set = [complete("SET"), ready(b'T')];
+    exchange(&mut session, &[query("SET LOCAL array_nulls = off")], &set);
+    session.client(&[parse("a", sql), sync()].concat());
+    let sent = session.take_upstream();
+    assert!(
+        !sent
+            .windows(shared.len())
+            .any(|part| part == shared.as_bytes())
+    );
+    session.upstream(&[closed(), parsed(), ready(b'T')].concat());
+    session.take_client();
+    exchange(
+        &mut session,
+        &[query("COMMIT")],
+        &[complete("COMMIT"), ready(b'I')],
+    );
+    assert!(!session.is_leased());
+    let mut other = greeted("transaction").with_tag(left(&mut session).tag());
+    translate(
+        &mut other,
+        (
+            &[parse("b", sql), sync()],
+            &[close(&shared), parse(&shared, sql), sync()],
+        ),
+        (&[closed(), parsed(), ready(b'I')], &[parsed(), ready(b'I')]),
+    );
+}
+
+/// Statements that end a transaction are parsed also in one that has failed.
+#[test]
+fn a_rollback_is_prepared_in_a_transaction_that_has_failed() {
+    let name = name_of("ROLLBACK");
+    let mut session = greeted("transaction");
+    session.client(&[parse("s", "ROLLBACK"), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    session.take_client();
+    let begun = [complete("BEGIN"), ready(b'T')];
+    exchange(&mut session, &[query("BEGIN")], &begun);
+    exchange(
+        &mut session,
+        &[query("fail")],
+        &[failed("22012"), ready(b'E')],
+    );
+    translate(
+        &mut session,
+        (
+            &[parse("t", "ROLLBACK"), sync()],
+            &[close(&name), parse(&name, "ROLLBACK"), sync()],
+        ),
+        (&[closed(), parsed(), ready(b'E')], &[parsed(), ready(b'E')]),
+    );
+}
+
+#[test]
+fn a_flood_of_closes_is_answered_at_once() {
+    let mut session = greeted("transaction");
+    session.client(&query("SELECT pg_sleep(1)"));
+    session.client(&close("x").repeat(5000));
+    session.client(&sync());
+    session.upstream(&[complete("SELECT 1"), ready(b'I')].concat());
+    session.upstream(&ready(b'I'));
+    let told = [
+        complete("SELECT 1"),
+        ready(b'I'),
+        closed().repeat(5000),
+        ready(b'I'),
+    ];
+    assert_eq!(session.take_client(), told.concat());
+    assert!(!session.is_leased());
+}
+
 #[test]
 fn no_more_are_kept_than_the_config_says() {
     let mut session = greeted("transaction");

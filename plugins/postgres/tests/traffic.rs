@@ -137,11 +137,13 @@ fn a_setting_of_a_transaction_ends_with_it() {
         execute("p"),
         sync(),
     ];
-    for (set, is_local) in [(set_local, true), (portal, false)] {
+    let simple = vec![complete("SET"), ready(b'T')];
+    let extended = [&[parsed(), bound()], &simple[..]].concat();
+    for (set, answers, is_local) in [(set_local, simple, true), (portal, extended, false)] {
         let mut session = greeted("transaction");
         let begun = [complete("BEGIN"), ready(b'T')];
         exchange(&mut session, &[query("BEGIN")], &begun);
-        exchange(&mut session, &set, &[complete("SET"), ready(b'T')]);
+        exchange(&mut session, &set, &answers);
         let ended = [complete("COMMIT"), ready(b'I')];
         exchange(&mut session, &[query("COMMIT")], &ended);
         assert_eq!(session.is_leased(), !is_local);
@@ -206,18 +208,29 @@ fn answers_are_counted_through_a_copy() {
     assert!(session.is_leased(), "an answer is still to come");
     exchange(&mut session, &[], &answers);
     assert!(!session.is_leased());
-    // It failed, and nobody knows whether the first `Sync` was passed over.
-    let opened = [parsed(), bound(), copy_in];
-    exchange(&mut session, &[copy()], &opened);
-    exchange(
-        &mut session,
-        &[data(), sync()],
-        &[failed("55000"), ready(b'I')],
-    );
-    exchange(&mut session, &[], &[ready(b'I')]);
-    assert!(session.is_leased(), "in doubt it is for nobody else");
-    session.client(&write::message(b'X', b""));
-    assert_eq!(returned(&mut session), Disposition::Close);
+    // It failed, and nobody knows whether the first `Sync` was passed over: the server is asked.
+    for is_answered in [false, true] {
+        let opened = [parsed(), bound(), copy_in.clone()];
+        exchange(&mut session, &[copy()], &opened);
+        session.client(&[data(), sync()].concat());
+        session.take_upstream();
+        session.upstream(&[failed("55000"), ready(b'I')].concat());
+        assert_eq!(session.take_upstream(), query(""));
+        session.client(&query("SELECT 2"));
+        assert_eq!(session.take_upstream(), b"", "it waits until that is clear");
+        let mut told = vec![failed("55000"), ready(b'I')];
+        if is_answered {
+            session.upstream(&ready(b'I'));
+            told.push(ready(b'I'));
+        }
+        session.upstream(&[write::message(b'I', b""), ready(b'I')].concat());
+        assert_eq!(session.take_client(), told.concat());
+        assert_eq!(session.take_upstream(), query("SELECT 2"));
+        session.upstream(&[complete("SELECT 1"), ready(b'I')].concat());
+        session.take_client();
+        assert!(!session.is_leased());
+        assert_eq!(returned(&mut session), Disposition::Keep);
+    }
 }
 
 #[test]
@@ -254,6 +267,51 @@ fn the_statement_without_a_name_is_nobody_elses() {
     let answers = [bound(), complete("SELECT 1"), ready(b'I')];
     exchange(&mut session, &[bind(""), execute(""), sync()], &answers);
     assert!(!session.is_leased());
+}
+
+/// It may be somebody else's that is there, where the server has passed over the client's own.
+#[test]
+fn a_statement_without_a_name_that_was_passed_over_is_not_the_clients() {
+    let mut session = greeted("transaction");
+    exchange(
+        &mut session,
+        &[query("BEGIN")],
+        &[complete("BEGIN"), ready(b'T')],
+    );
+    let skipped = [execute("nowhere"), parse("", "SELECT 1"), sync()];
+    exchange(&mut session, &skipped, &[failed("34000"), ready(b'E')]);
+    session.client(&[bind(""), execute(""), sync()].concat());
+    assert_eq!(session.take_upstream(), b"");
+    assert!(
+        session
+            .take_client()
+            .windows(6)
+            .any(|word| word == b"C26000")
+    );
+    // Nor does one that has failed keep the connection.
+    let mut session = greeted("transaction");
+    let bad = [parse("", "bad"), write::message(b'D', b"S\0"), sync()];
+    exchange(&mut session, &bad, &[failed("42601"), ready(b'I')]);
+    assert!(!session.is_leased());
+}
+
+/// The `SET` that was parsed before is not the one that is parsed behind it.
+#[test]
+fn a_setting_is_not_taken_for_the_one_that_follows_it() {
+    let mut session = greeted("transaction");
+    let set = [parse("", "SET statement_timeout = 1"), sync()];
+    exchange(&mut session, &set, &[parsed(), ready(b'I')]);
+    let messages = [
+        bind(""),
+        execute(""),
+        parse("", "SET LOCAL a.b = 1"),
+        sync(),
+    ];
+    let answers = [bound(), complete("SET"), parsed(), ready(b'I')];
+    exchange(&mut session, &messages, &answers);
+    let answers = [complete("SELECT 1"), ready(b'I')];
+    exchange(&mut session, &[query("SELECT 1")], &answers);
+    assert!(session.is_leased());
 }
 
 #[test]

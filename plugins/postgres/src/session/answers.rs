@@ -4,6 +4,7 @@ use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Disposition, Side, Step, Steps};
 
 use super::Session;
+use super::lease::Unnamed;
 use super::ledger::{Closing, Sent};
 use super::login::Stage;
 use crate::config::Pooling;
@@ -15,6 +16,12 @@ const MAX_TAG: usize = 256;
 
 /// The longest message that is read whole: an error, the value of a setting, an answer to ourselves.
 const MAX_READ: usize = 48 << 10;
+
+/// feature_not_supported: "cached plan must not change result type", which comes once a table has changed.
+const OUTDATED: &str = "0A000";
+
+/// query_canceled: by the client itself, if it comes from where data are read.
+const CANCELED: &str = "57014";
 
 /// The longest tag that a connection is given.
 const MAX_CONNECTION_TAG: usize = 64 << 10;
@@ -40,7 +47,8 @@ impl Session {
                 Parsed::Invalid(why) => return steps.close(format!("of the server: {why}")),
             };
             at += head.length;
-            let is_query = matches!(self.lease.ledger.front(), Some(Sent::OwnQuery));
+            let is_query = matches!(self.lease.ledger.front(), Some(Sent::OwnQuery))
+                || self.lease.ledger.is_answer_to_doubt(head.kind);
             let length = head.length;
             match head.kind {
                 b'Z' => {
@@ -49,8 +57,12 @@ impl Session {
                     };
                     let passed_over = self.lease.ledger.ready(*status);
                     self.undo(passed_over);
+                    if *status == b'I' && !is_query {
+                        self.settle_digest();
+                    }
                     if is_query {
                         steps.push(Step::Discard(length));
+                        self.settle_digest();
                         if matches!(self.stage, Stage::Greeting) {
                             return self.greets_with_connection(steps);
                         }
@@ -60,6 +72,9 @@ impl Session {
                         steps.push(Step::Forward(length));
                     }
                     self.answer_itself(&mut steps);
+                    if self.lease.ledger.asks() {
+                        steps.push(Step::Send((Side::Upstream, write::query(""))));
+                    }
                     // The client has leased it for something, which may wait for this.
                     let is_ready = is_query && std::mem::take(&mut self.lease.restores);
                     if !is_ready && self.is_done() {
@@ -78,14 +93,28 @@ impl Session {
                         return self.own_query_failed(steps, body);
                     }
                     self.lease.has_ended |= wire::ends_the_session(body);
+                    match wire::error(body).0.as_str() {
+                        // Parsed once more, it is as its tables are now.
+                        OUTDATED => self.lease.prepared().all_closed(),
+                        CANCELED if wire::comes_from(body, b"CopyGetData") => {
+                            self.lease.ledger.data_failed();
+                        }
+                        _ => {}
+                    }
                     self.lease.ledger.answered(b'E');
+                    let passed_over = self.lease.ledger.passed_over();
+                    self.undo(passed_over);
                 }
                 b'C' if !is_query => {
                     let Some(tag) = read(rest, length.min(MAX_TAG as u64)) else {
                         break;
                     };
+                    let was_tainted = self.lease.is_tainted;
                     if self.lease.completed(tag.strip_suffix(b"\0").unwrap_or(tag)) {
                         self.names.clear();
+                    }
+                    if self.lease.is_tainted && !was_tainted {
+                        self.own_digest();
                     }
                     self.lease.ledger.answered(b'C');
                 }
@@ -106,9 +135,15 @@ impl Session {
                 b'1' | b'3' => {
                     let is_own = match self.lease.ledger.answered(head.kind) {
                         Some(sent) => {
-                            if let Sent::Parse(Some(parsing)) = &sent {
-                                self.lease.prepared().parsed(&parsing.key);
-                                parsing.statement.is_good(self.who, parsing.settings());
+                            match &sent {
+                                Sent::Parse(Some(parsing)) => {
+                                    let is_its = self.lease.prepared().parsed(&parsing.key);
+                                    if is_its && !self.lease.is_tainted {
+                                        parsing.statement.is_good(self.who, parsing.settings());
+                                    }
+                                }
+                                Sent::ParseUnnamed => self.lease.unnamed = Unnamed::Own,
+                                _ => {}
                             }
                             sent.is_own()
                         }
@@ -120,15 +155,17 @@ impl Session {
                         continue;
                     }
                 }
-                kind if !is_query => {
+                kind => {
                     self.lease.ledger.answered(kind);
                 }
-                _ => {}
             }
             steps.push(match is_query {
                 true => Step::Discard(length),
                 false => Step::Forward(length),
             });
+            if self.pooling != Pooling::Session && self.lease.ledger.is_lost() {
+                return lost_count(steps);
+            }
             if length > rest.len() as u64 {
                 // Nothing may stand behind a part of a message: the server may keep the rest until the client
                 // has sent more.
@@ -141,8 +178,12 @@ impl Session {
 
     /// Answers what the server was not asked, where its turn has come.
     fn answer_itself(&mut self, steps: &mut Steps) {
+        let mut words = Vec::new();
         while let Some((kind, _)) = self.lease.ledger.answers_itself() {
-            steps.push(Step::Send((Side::Client, write::message(kind, b""))));
+            words.extend(write::message(kind, b""));
+        }
+        if !words.is_empty() {
+            steps.push(Step::Send((Side::Client, words)));
         }
     }
 
@@ -165,6 +206,12 @@ impl Session {
                         self.names.insert(&name, statement);
                     }
                 },
+                Sent::ParseUnnamed => {
+                    if matches!(self.lease.unnamed, Unnamed::Sent(_)) {
+                        self.lease.unnamed = Unnamed::Others;
+                    }
+                    self.lease.unbound = false;
+                }
                 _ => {}
             }
         }
@@ -194,7 +241,24 @@ impl Session {
     /// All settings are so.
     pub(super) fn follow_all(&mut self, settings: Values) {
         self.settings = settings;
-        self.digest = self.shared.tracked.digest(&self.settings);
+        if !self.lease.is_tainted {
+            self.digest = self.shared.tracked.digest(&self.settings);
+        }
+    }
+
+    /// Statements go by a name that no other transaction has: nobody knows what settings it has.
+    pub(super) fn own_digest(&mut self) {
+        // Not even by chance: without it they would go by the names of others.
+        self.digest = crate::random().unwrap_or([0xff; 8]);
+    }
+
+    /// No transaction is open: settings are known again, unless they have to be asked for.
+    fn settle_digest(&mut self) {
+        let has_more = self.shared.tracked.unreported().next().is_some();
+        if self.lease.is_tainted && !(self.lease.is_unsure && has_more) {
+            self.lease.is_tainted = false;
+            self.digest = self.shared.tracked.digest(&self.settings);
+        }
     }
 
     /// The server answers our own query for settings.
@@ -277,6 +341,14 @@ fn sent_to_server(parsing: &super::ledger::Parsing) -> bool {
 fn read(rest: &[u8], length: u64) -> Option<&[u8]> {
     let end = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_READ);
     rest.get(wire::HEAD..end)
+}
+
+/// What came next might be taken for the answer to something else.
+fn lost_count(steps: Steps) -> Steps {
+    let why = "nobody can tell which answers are to come";
+    steps
+        .send(Side::Client, write::error("FATAL", "08P01", why))
+        .close(why)
 }
 
 /// As PgBouncer says it, since clients may look for it.

@@ -19,10 +19,12 @@ pub(super) struct Lease {
     pin: Option<&'static str>,
     /// What is under way since all was answered.
     batch: Batch,
-    /// The statement without a name is the client's own, and not somebody else's from before.
-    pub(super) has_unnamed: bool,
+    /// Whose the statement without a name is.
+    pub(super) unnamed: Unnamed,
     /// It has been parsed, and the client may bind it yet.
     pub(super) unbound: bool,
+    /// Settings have changed in the transaction under way, and may change back.
+    pub(super) is_tainted: bool,
     /// Settings may have changed that the server does not report.
     pub(super) is_unsure: bool,
     /// Settings are being restored, ahead of what the client wants the connection for.
@@ -35,6 +37,18 @@ pub(super) struct Lease {
     pub(super) published: Option<Vec<u8>>,
 }
 
+/// Whose the statement without a name is on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    /// Somebody else's from before, if there is one.
+    #[default]
+    Others,
+    /// The client has sent one in this segment, which the server may yet pass over.
+    Sent(u64),
+    /// The client's own.
+    Own,
+}
+
 /// What a client has sent since everything before it was answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Batch {
@@ -43,6 +57,8 @@ pub(super) enum Batch {
     Open,
     /// One `SET` that ends with its transaction, or is of a setting that follows the client.
     HarmlessSet,
+    /// What the `Parse` in front of it says; by itself it may be anything.
+    Follows,
     /// Anything else.
     Other,
 }
@@ -78,6 +94,13 @@ impl Lease {
         }
     }
 
+    /// Settings are not what they were: whatever is parsed from now on, or has been sent and not been parsed,
+    /// is nobody else's.
+    pub(super) fn taint(&mut self) {
+        self.is_tainted = true;
+        self.prepared().distrust();
+    }
+
     /// Whether the client has left something on the connection.
     pub(super) fn is_pinned(&self) -> bool {
         self.pin.is_some() || self.unbound
@@ -95,7 +118,8 @@ impl Lease {
         }
         self.batch = match (self.batch, batch) {
             (before, Batch::Open) => before,
-            (Batch::Open, says) => says,
+            (Batch::HarmlessSet, Batch::Follows) => Batch::HarmlessSet,
+            (Batch::Open, Batch::HarmlessSet) => Batch::HarmlessSet,
             (_, _) => Batch::Other,
         };
         self.ledger.push(sent);
@@ -111,11 +135,14 @@ impl Lease {
             b"LISTEN" => self.pin = Some("LISTEN"),
             b"SET" | b"RESET" => {
                 self.is_unsure = true;
+                self.taint();
                 if tag == b"SET" && self.batch != Batch::HarmlessSet {
                     self.pin("SET");
                 }
             }
             b"PREPARE" => self.pin("PREPARE"),
+            // Whose it was nobody knows; those that are there still are parsed once more.
+            b"DEALLOCATE" => self.prepared().all_closed(),
             b"DECLARE CURSOR" => self.pin("DECLARE CURSOR"),
             b"DISCARD ALL" | b"DEALLOCATE ALL" => {
                 self.is_unsure = true;
@@ -123,7 +150,7 @@ impl Lease {
                 // What has been sent behind it may have left something again.
                 if tag == b"DISCARD ALL" && self.ledger.is_one_query() {
                     self.pin = None;
-                    self.has_unnamed = false;
+                    self.unnamed = Unnamed::Others;
                 }
                 return true;
             }

@@ -13,7 +13,10 @@ use std::rc::Rc;
 use crate::statements::{Key, Statement};
 
 /// The most that may be sent which has not been answered. Past that a client waits.
-pub(super) const MAX_SENT: usize = 1 << 14;
+const MAX_SENT: usize = 1 << 14;
+
+/// The most bytes of statements in them.
+const MAX_HELD: usize = 256 << 10;
 
 /// One thing that was sent.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(super) enum Sent {
     Query,
     /// A `Query` of our own.
     OwnQuery,
+    /// `Parse` of the statement without a name.
+    ParseUnnamed,
     /// `Parse`.
     Parse(Option<Box<Parsing>>),
     /// `Bind`.
@@ -104,6 +109,18 @@ impl Sent {
         }
     }
 
+    /// The bytes of a statement that it keeps.
+    fn held(&self) -> usize {
+        match self {
+            Self::Parse(Some(parsing)) => parsing.statement.body.len(),
+            Self::Close(Some(closing)) => match &**closing {
+                Closing::Answered(Some((_, statement))) => statement.body.len(),
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+
     /// Whether the client knows nothing of it.
     pub(super) fn is_own(&self) -> bool {
         match self {
@@ -121,6 +138,12 @@ pub(super) struct Ledger {
     sent: VecDeque<Sent>,
     /// How many of them give a name to a statement, or take it away.
     names: usize,
+    /// How many bytes of statements they hold.
+    held: usize,
+    /// The server has been told to answer what there is.
+    flushed: bool,
+    /// Of the query in front something has been answered.
+    begun: bool,
     /// How many `Sync` have been sent.
     segment: u64,
     /// Messages of the extended protocol have been sent with no `Sync` behind them.
@@ -131,8 +154,25 @@ pub(super) struct Ledger {
     skips: bool,
     /// The server takes data.
     copies: bool,
-    /// Nobody can tell any more how many answers are to come.
-    doubtful: bool,
+    doubt: Doubt,
+}
+
+/// How sure it is which answers are to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// Nobody knows whether the server has passed over a `Sync`: it came among data that the server has refused,
+    /// ahead of that or behind it. At the next `ReadyForQuery` it can be asked.
+    OfSync,
+    /// The same, and more was sent behind that: it is taken for passed over, since clients put it in front of
+    /// the data, and once all has been answered the server is asked as well.
+    Assumed,
+    /// It has been, by an empty query: what comes until that is answered is for what was sent before.
+    Asked,
+    /// The query has been answered, and its `ReadyForQuery` comes next.
+    Answered,
+    /// Nobody can tell any more.
+    Lasting,
 }
 
 impl Default for Ledger {
@@ -140,12 +180,15 @@ impl Default for Ledger {
         Self {
             sent: VecDeque::new(),
             names: 0,
+            held: 0,
+            flushed: false,
+            begun: false,
             segment: 0,
             unsynced: false,
             status: b'I',
             skips: false,
             copies: false,
-            doubtful: false,
+            doubt: Doubt::None,
         }
     }
 }
@@ -153,7 +196,7 @@ impl Default for Ledger {
 impl Ledger {
     /// Nothing is under way, and no transaction open.
     pub(super) fn is_idle(&self) -> bool {
-        self.is_at_rest() && self.status == b'I' && !self.doubtful
+        self.is_at_rest() && self.status == b'I' && self.doubt == Doubt::None
     }
 
     /// Nothing is under way.
@@ -166,9 +209,57 @@ impl Ledger {
         self.status
     }
 
-    /// Whether a client has to wait before it sends more.
-    pub(super) fn is_full(&self) -> bool {
-        self.sent.len() >= MAX_SENT
+    /// Whether a client has to wait before it sends this.
+    pub(super) fn holds_up(&self, kind: u8) -> bool {
+        match self.doubt {
+            Doubt::None | Doubt::Assumed | Doubt::Lasting => {
+                self.sent.len() >= MAX_SENT || self.held > MAX_HELD
+            }
+            Doubt::OfSync => !matches!(kind, b'S' | b'd' | b'c' | b'f' | b'H'),
+            Doubt::Asked | Doubt::Answered => true,
+        }
+    }
+
+    /// Whether nobody can tell any more which answers are to come.
+    pub(super) fn is_lost(&self) -> bool {
+        self.doubt == Doubt::Lasting
+    }
+
+    /// Whether the server has to be asked which answers are to come, by an empty query.
+    pub(super) fn asks(&mut self) -> bool {
+        let is_time = match self.doubt {
+            Doubt::OfSync => true,
+            Doubt::Assumed => self.is_at_rest(),
+            _ => false,
+        };
+        if !is_time {
+            return false;
+        }
+        self.doubt = Doubt::Asked;
+        self.sent.clear();
+        (self.names, self.held) = (0, 0);
+        true
+    }
+
+    /// While the server is asked which answers are to come: whether this one is to our question.
+    pub(super) fn is_answer_to_doubt(&mut self, kind: u8) -> bool {
+        match (self.doubt, kind) {
+            (Doubt::Asked, b'I') => {
+                self.doubt = Doubt::Answered;
+                true
+            }
+            (Doubt::Answered, b'Z') => true,
+            _ => false,
+        }
+    }
+
+    /// Whether answers are taken for those of what stands in front.
+    fn knows_its_place(&self) -> bool {
+        matches!(self.doubt, Doubt::None | Doubt::Assumed)
+    }
+
+    fn is_asked(&self) -> bool {
+        matches!(self.doubt, Doubt::Asked | Doubt::Answered)
     }
 
     /// Whether the server takes data, in which case nothing may be answered for as long as the client likes.
@@ -220,7 +311,21 @@ impl Ledger {
             _ => self.unsynced = true,
         }
         self.names += usize::from(sent.name().is_some());
+        self.held += sent.held();
+        self.flushed = false;
         self.sent.push_back(sent);
+    }
+
+    /// The client waits for an answer: whether the server has to be told to give what it has.
+    pub(super) fn flushes(&mut self) -> bool {
+        !self.sent.is_empty() && !std::mem::replace(&mut self.flushed, true)
+    }
+
+    /// Whether the server passes over whatever comes but a `Sync`.
+    pub(super) fn passes_over(&self) -> bool {
+        self.skips
+            && self.doubt == Doubt::None
+            && !self.sent.iter().any(|one| matches!(one, Sent::Sync))
     }
 
     /// This goes ahead of everything: a query of our own, at the start of a lease.
@@ -235,6 +340,10 @@ impl Ledger {
 
     /// An answer of this type has come, which is not `ReadyForQuery`. Returns what it ends.
     pub(super) fn answered(&mut self, kind: u8) -> Option<Sent> {
+        if self.is_asked() {
+            return None;
+        }
+        self.begun |= matches!(kind, b'C' | b'I' | b'E' | b'V');
         let front = self.front();
         let is_ended = match kind {
             b'G' => {
@@ -246,7 +355,9 @@ impl Ledger {
                     front,
                     None | Some(Sent::Query | Sent::OwnQuery | Sent::Sync)
                 );
-                self.doubtful |= std::mem::take(&mut self.copies) && self.has_sync_in_data();
+                if std::mem::take(&mut self.copies) && self.has_sync_in_data() {
+                    self.refused_data();
+                }
                 false
             }
             // Of several statements of a simple query one may have ended.
@@ -254,12 +365,12 @@ impl Ledger {
             b'C' | b'I' | b's' => matches!(front, Some(Sent::Execute)),
             b'1' | b'2' | b'3' => {
                 let is_its = match front {
-                    Some(Sent::Parse(_)) => kind == b'1',
+                    Some(Sent::Parse(_) | Sent::ParseUnnamed) => kind == b'1',
                     Some(Sent::Bind) => kind == b'2',
                     Some(Sent::Close(_)) => kind == b'3',
                     _ => false,
                 };
-                self.doubtful |= !is_its;
+                self.doubt_unless(is_its);
                 is_its
             }
             _ => false,
@@ -283,7 +394,8 @@ impl Ledger {
         }
         if matches!(self.front(), Some(Sent::Query | Sent::OwnQuery)) {
             // The simple protocol: all that comes behind the query has its answer behind the query's.
-            self.doubtful |= self.has_sync_in_data();
+            let is_sure = !self.has_sync_in_data();
+            self.doubt_unless(is_sure);
             return;
         }
         let end = self
@@ -295,7 +407,57 @@ impl Ledger {
             Some(end @ 1..) => {
                 self.sent.drain(1..=end);
             }
-            _ => self.doubtful = true,
+            _ => self.doubt = Doubt::Lasting,
+        }
+    }
+
+    /// An error has come: what the server passes over up to the next `Sync`, which is known at once.
+    pub(super) fn passed_over(&mut self) -> Vec<Sent> {
+        if !self.skips || !self.knows_its_place() {
+            return Vec::new();
+        }
+        let sync = self.sent.iter().position(|one| matches!(one, Sent::Sync));
+        let end = sync.unwrap_or(self.sent.len());
+        self.drain(end)
+    }
+
+    /// The client has ended its data with an error of its own, which the server has come to: what of `Sync`
+    /// came in front of that it has passed over.
+    pub(super) fn data_failed(&mut self) {
+        if !self.copies || !matches!(self.front(), Some(Sent::Execute)) {
+            return;
+        }
+        let is_end = |one: &Sent| matches!(one, Sent::CopyEnd);
+        if let Some(end) = self.sent.iter().position(is_end) {
+            self.sent.drain(1..=end);
+            self.copies = false;
+        }
+    }
+
+    fn drain(&mut self, end: usize) -> Vec<Sent> {
+        let drained: Vec<Sent> = self.sent.drain(..end).collect();
+        self.names -= drained.iter().filter_map(Sent::name).count();
+        self.held -= drained.iter().map(Sent::held).sum::<usize>();
+        drained
+    }
+
+    /// The server has refused data, and a `Sync` was sent ahead of their end.
+    fn refused_data(&mut self) {
+        let is_of_copy = |one: &Sent| matches!(one, Sent::Execute | Sent::Sync | Sent::CopyEnd);
+        let is_end = |one: &Sent| matches!(one, Sent::CopyEnd);
+        self.doubt = match self.sent.iter().position(is_end) {
+            _ if self.sent.iter().all(is_of_copy) => Doubt::OfSync,
+            Some(end @ 1..) if self.sent.range(..end).all(is_of_copy) => {
+                self.sent.drain(1..=end);
+                Doubt::Assumed
+            }
+            _ => Doubt::Lasting,
+        };
+    }
+
+    fn doubt_unless(&mut self, is_sure: bool) {
+        if !is_sure {
+            self.doubt = Doubt::Lasting;
         }
     }
 
@@ -313,18 +475,30 @@ impl Ledger {
         self.status = status;
         self.copies = false;
         let skips = std::mem::take(&mut self.skips);
+        match self.doubt {
+            Doubt::Answered => {
+                self.doubt = Doubt::None;
+                self.unsynced = false;
+                return Vec::new();
+            }
+            // All that was sent is of one `COPY`, and has no names.
+            Doubt::OfSync | Doubt::Asked => return Vec::new(),
+            Doubt::None | Doubt::Assumed | Doubt::Lasting => {}
+        }
+        let begun = std::mem::take(&mut self.begun);
         if matches!(self.front(), Some(Sent::Query | Sent::OwnQuery)) {
+            // Not to this one, of which nothing has been answered.
+            self.doubt_unless(begun);
             self.pop();
             return Vec::new();
         }
         let sync = self.sent.iter().position(|one| matches!(one, Sent::Sync));
         let Some(sync) = sync else {
-            self.doubtful = true;
+            self.doubt = Doubt::Lasting;
             return Vec::new();
         };
-        self.doubtful |= sync > 0 && !skips;
-        let passed_over: Vec<Sent> = self.sent.drain(..sync).collect();
-        self.names -= passed_over.iter().filter_map(Sent::name).count();
+        self.doubt_unless(sync == 0 || skips);
+        let passed_over = self.drain(sync);
         self.pop();
         passed_over
     }
@@ -333,7 +507,10 @@ impl Ledger {
     /// failed.
     fn pop(&mut self) -> Option<Sent> {
         let sent = self.sent.pop_front();
-        self.names -= usize::from(sent.as_ref().and_then(Sent::name).is_some());
+        if let Some(sent) = &sent {
+            self.names -= usize::from(sent.name().is_some());
+            self.held -= sent.held();
+        }
         while matches!(self.front(), Some(Sent::CopyEnd)) {
             self.sent.pop_front();
         }
@@ -402,8 +579,12 @@ mod tests {
             matches!(over[..], [Bind, Parse(Some(_)), Query]),
             "{over:?}"
         );
-        answer(&mut ledger, b"2C");
-        assert!(!ledger.is_at_rest(), "there is no Sync behind it");
+        answer(&mut ledger, b"2E");
+        ledger.passed_over();
+        assert!(
+            ledger.passes_over() && !ledger.is_at_rest(),
+            "there is no Sync behind it"
+        );
         ledger.push(Sync);
         answer(&mut ledger, b"Z");
         assert!(ledger.is_idle());
@@ -441,19 +622,72 @@ mod tests {
         assert!(simple.is_one_query());
         answer(&mut simple, b"CZ");
         assert!(simple.is_idle());
-        // It failed: a `Sync` behind the data counts as ever, and one in front of their end may or may not.
-        for (sent, is_sure) in [
-            (vec![Execute, CopyEnd, Sync], true),
-            (vec![Execute, Sync, CopyEnd, Sync], false),
-            (vec![Execute, Sync], false),
-        ] {
+        // It failed: a `Sync` behind the data counts as ever.
+        let mut failed = ledger([Execute, CopyEnd, Sync]);
+        answer(&mut failed, b"GEZ");
+        assert!(failed.is_idle() && !failed.asks());
+    }
+
+    /// It may have been passed over, or not: the server is asked.
+    #[test]
+    fn a_sync_in_the_middle_of_data_that_are_refused_is_asked_for() {
+        use Sent::{CopyEnd, Execute, Sync};
+        for sent in [vec![Execute, Sync, CopyEnd, Sync], vec![Execute, Sync]] {
+            for another in [&b""[..], b"Z"] {
+                let mut failed = ledger(sent.iter().map(|one| match one {
+                    Execute => Execute,
+                    Sync => Sync,
+                    _ => CopyEnd,
+                }));
+                answer(&mut failed, b"GE");
+                assert!(!failed.holds_up(b'S') && failed.holds_up(b'P'));
+                answer(&mut failed, b"Z");
+                assert!(failed.asks() && !failed.asks());
+                assert!(failed.holds_up(b'S') && !failed.is_idle());
+                answer(&mut failed, another);
+                assert!(!failed.is_answer_to_doubt(b'Z'));
+                assert!(failed.is_answer_to_doubt(b'I') && failed.is_answer_to_doubt(b'Z'));
+                answer(&mut failed, b"Z");
+                assert!(failed.is_idle() && !failed.holds_up(b'P'));
+            }
+        }
+    }
+
+    /// Where more was sent behind it, it is taken for passed over; and if it was not, nothing is at rest before
+    /// the server has been asked.
+    #[test]
+    fn what_is_sent_behind_refused_data_is_answered_and_then_asked_for() {
+        use Sent::{CopyEnd, Execute, Query, Sync};
+        for another in [&b""[..], b"Z"] {
+            let sent = [Execute, Sync, CopyEnd, Sync, answered_close(), Sync];
             let mut failed = ledger(sent);
             answer(&mut failed, b"GEZ");
-            assert_eq!(failed.is_idle(), is_sure);
-            // If both are answered after all, it is too late to be sure.
+            assert!(!failed.asks());
+            assert!(matches!(failed.answers_itself(), Some((b'3', _))));
             answer(&mut failed, b"Z");
-            assert!(!failed.is_idle());
+            assert!(!failed.is_idle() && failed.asks());
+            answer(&mut failed, another);
+            assert!(failed.is_answer_to_doubt(b'I'));
+            answer(&mut failed, b"Z");
+            assert!(failed.is_idle());
         }
+        // One too many in front of the answer to a query.
+        let mut failed = ledger([Execute, Sync, CopyEnd, Sync, Query]);
+        answer(&mut failed, b"GEZZ");
+        assert!(failed.is_lost());
+        // The client itself has ended the data with an error, and the server has come to that.
+        let mut failed = ledger([Execute, Sync, CopyEnd, Sync, Query]);
+        answer(&mut failed, b"G");
+        failed.data_failed();
+        answer(&mut failed, b"EZCZ");
+        assert!(failed.is_idle());
+    }
+
+    #[test]
+    fn a_query_of_which_nothing_was_answered_is_not_over() {
+        let mut ledger = ledger([Sent::Query]);
+        answer(&mut ledger, b"Z");
+        assert!(!ledger.is_idle() && ledger.is_lost());
     }
 
     #[test]

@@ -292,15 +292,19 @@ impl Session {
             }
         }
         let target = identity.target();
-        self.who
-            .copy_from_slice(&Sha256::digest(&target.identity)[..16]);
+        let place = target.group.as_deref().unwrap_or(&self.listener);
+        let who = Sha256::new()
+            .chain_update(place)
+            .chain_update([0])
+            .chain_update(&target.identity);
+        self.who.copy_from_slice(&who.finalize()[..16]);
         if let Some(pooling) = self.account().and_then(|known| known.pooling) {
             self.pooling = pooling;
         }
         // From here on it is the relay, or the server, that it waits for.
         let steps = steps.no_deadline();
         if self.pooling != Pooling::Session
-            && let Some(greeting) = Greeting::kept(&target.identity)
+            && let Some(greeting) = Greeting::kept(self.who)
             && self.knows_what_wishes_come_to(&greeting)
         {
             self.greeting = greeting;
@@ -323,7 +327,11 @@ impl Session {
                 let is_so = greeting.settings.iter().nth(at) == Some(value);
                 match self.shared.tracked.is_free(at) || is_so {
                     true => Some((at, value)),
-                    false => Some((at, &canonical.get(wish)?[..])),
+                    false => {
+                        let before = greeting.settings.iter().nth(at)?.to_vec();
+                        let is = canonical.get(&(at, before, value.to_vec()))?;
+                        Some((at, &is[..]))
+                    }
                 }
             })
             .collect();
@@ -341,9 +349,11 @@ impl Session {
         let mut canonical = self.shared.canonical.borrow_mut();
         for (at, value) in std::mem::take(&mut self.wishes) {
             if let Some(is) = self.settings.iter().nth(at)
+                && let Some(before) = self.greeting.settings.iter().nth(at)
+                && !self.shared.tracked.is_free(at)
                 && canonical.len() < super::MAX_CANONICAL
             {
-                canonical.insert((at, value), is.to_vec());
+                canonical.insert((at, before.to_vec(), value), is.to_vec());
             }
         }
     }
@@ -375,18 +385,33 @@ impl Session {
             .map(|(at, value)| (*at, &value[..]))
             .collect();
         self.greeting = Greeting::of(&backend);
-        self.follow_all(backend.original().with(&wishes));
+        let original = backend.original();
+        // A part of a value leaves the rest as it is: as it was to begin with, and not as others have left it.
+        let current = backend.current();
+        let values = current.iter().zip(original.iter()).enumerate();
+        let mut set: Vec<(usize, &[u8])> = values
+            .filter(|(_, (current, original))| current != original)
+            .map(|(at, (_, original))| (at, original))
+            .collect();
+        let is_new = |wish: &&(usize, &[u8])| original.iter().nth(wish.0) != Some(wish.1);
+        set.extend(wishes.iter().filter(is_new));
+        let (sql, asked) = self.shared.tracked.set(&set);
+        self.follow_all(original.with(&wishes));
         self.adopt(backend, leased);
-        match self.restores() {
-            Some(query) => Steps::new().send(Side::Upstream, query),
-            None => self.greets_with_connection(Steps::new()),
+        match asked.is_empty() || self.lease.backend.has(&self.settings) {
+            true => self.greets_with_connection(Steps::new()),
+            false => {
+                let query = self.asks_ahead(&sql, asked);
+                Steps::new().send(Side::Upstream, query)
+            }
         }
     }
 
     /// A connection that the session has got. If it is new, later clients hear how its server has greeted.
     pub(super) fn adopt(&mut self, backend: Backend, leased: &Leased) {
-        if leased.fresh {
-            Greeting::of(&backend).keep(&leased.identity);
+        // A replica greets as one.
+        if leased.fresh && self.named == Named::Usual {
+            Greeting::of(&backend).keep(self.who);
         }
         self.lease.adopt(backend, &leased.endpoint);
     }
@@ -398,10 +423,15 @@ impl Session {
         }
         let tracked = &self.shared.tracked;
         let (sql, which) = tracked.assign(&self.lease.backend.current(), &self.settings);
-        self.lease.asked = which;
+        Some(self.asks_ahead(&sql, which))
+    }
+
+    /// A query of our own ahead of everything, whose row tells of these settings.
+    fn asks_ahead(&mut self, sql: &str, asked: Vec<usize>) -> Vec<u8> {
+        self.lease.asked = asked;
         self.lease.restores = true;
         self.lease.ledger.push_front(Sent::OwnQuery);
-        Some(write::query(&sql))
+        write::query(sql)
     }
 
     /// The settings of a connection are as the client wants them. It is greeted, and keeps the connection

@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     salter: [u8; 32],
     /// The statements that clients have prepared.
     catalog: Catalog,
-    /// What servers make of values that clients set as they start.
-    canonical: RefCell<BTreeMap<(usize, Vec<u8>), Vec<u8>>>,
+    /// What servers make of values that clients set as they start, by what was there before.
+    canonical: RefCell<BTreeMap<(usize, Vec<u8>, Vec<u8>), Vec<u8>>>,
 }
 
 /// How many such values are remembered.
@@ -95,6 +95,7 @@ pub(crate) struct Account {
 /// The state of one client.
 pub struct Session {
     shared: Rc<Shared>,
+    listener: Box<str>,
     stage: Stage,
     /// How often it has asked for encryption.
     encrypts: u8,
@@ -131,8 +132,9 @@ enum Named {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Rc<Shared>) -> Self {
+    pub(crate) fn new(shared: Rc<Shared>, listener: &str) -> Self {
         Self {
+            listener: listener.into(),
             pooling: shared.config.pooling,
             names: Names::new(&shared.catalog),
             shared,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Side, Step, Steps};
 
-use super::lease::{Batch, Lease};
+use super::lease::{Batch, Lease, Unnamed};
 use super::ledger::{By, Closing, Parsing, Sent};
 use super::{Named, Session};
 use crate::config::Pooling;
@@ -26,6 +26,9 @@ const MAX_STATEMENT: usize = 32 << 10;
 
 /// The longest message that is copied into one write with others; a longer one passes unseen.
 const MAX_COPIED: usize = 2048;
+
+/// How many bytes of our own a call sends at most, or little more; what is left is shown again.
+const MAX_OWN: usize = 256 << 10;
 
 /// How many steps a call returns at most, or little more; what is left is shown again.
 const MAX_STEPS: usize = 1000;
@@ -117,6 +120,8 @@ fn whole(shown: &[u8], length: u64) -> Option<&[u8]> {
 enum Next {
     /// Nothing that could be judged yet.
     More,
+    /// One that has to wait until others have been answered.
+    Answers,
     /// One for which the connection has to be known.
     OnConnection,
     /// `Terminate`, so many bytes long.
@@ -134,6 +139,8 @@ enum Taken {
 }
 
 const MORE: Taken = Taken::Not(Next::More);
+
+const ANSWERS: Taken = Taken::Not(Next::Answers);
 
 impl Session {
     /// The client has sent this, and no connection is leased.
@@ -157,7 +164,7 @@ impl Session {
         let steps = out.into_steps();
         if steps.is_empty() {
             match next {
-                Next::More => return Choice::NeedMore,
+                Next::More | Next::Answers => return Choice::NeedMore,
                 Next::OnConnection => {}
                 Next::Goodbye(bytes) => return Choice::answer(goodbye(steps, bytes)),
                 Next::Invalid(why) => return Choice::answer(refused(steps, &why)),
@@ -186,7 +193,7 @@ impl Session {
             return steps;
         }
         match next {
-            Next::More | Next::OnConnection => steps,
+            Next::More | Next::Answers | Next::OnConnection => steps,
             Next::Goodbye(bytes) => goodbye(steps, bytes),
             Next::Invalid(why) => refused(steps, &why),
         }
@@ -211,15 +218,19 @@ impl Session {
                 Parsed::Incomplete { .. } => break Next::More,
                 Parsed::Invalid(why) => break Next::Invalid(("08P01", why.to_owned())),
             };
-            if self.lease.ledger.is_full() {
+            if self.lease.ledger.holds_up(head.kind) && head.kind != b'X' {
                 break match self.lease.ledger.takes_data() {
                     true => Next::Invalid(("08P01", "too many messages in a COPY".to_owned())),
-                    // There will be answers.
-                    false => Next::More,
+                    false => Next::Answers,
                 };
             }
-            if out.steps.as_slice().len() >= MAX_STEPS {
+            if out.steps.as_slice().len() >= MAX_STEPS || out.bytes.len() >= MAX_OWN {
                 break Next::More;
+            }
+            if self.lease.ledger.passes_over() && !matches!(head.kind, b'S' | b'X') {
+                out.swallow(head.length);
+                at += head.length;
+                continue;
             }
             let message = Message {
                 rest,
@@ -250,6 +261,10 @@ impl Session {
                 Taken::Not(next) => break next,
             }
         };
+        if has_lease && matches!(next, Next::Answers) && self.lease.ledger.flushes() {
+            // What the client waits for must not wait for its `Sync`.
+            out.own(&write::flush());
+        }
         (out, next)
     }
 
@@ -283,6 +298,9 @@ impl Session {
         // Which the server forgets with any query of the simple protocol.
         self.lease.unbound = false;
         let batch = self.batch_of(lone);
+        if batch == Batch::HarmlessSet {
+            self.taint();
+        }
         self.passes(message, Sent::Query, batch, out)
     }
 
@@ -308,21 +326,19 @@ impl Session {
             let Some(lone) = message.lone(wire::HEAD + 1) else {
                 return MORE;
             };
-            self.lease.has_unnamed = true;
+            if self.lease.unnamed != Unnamed::Own {
+                self.lease.unnamed = Unnamed::Sent(self.lease.ledger.segment());
+            }
             self.lease.unbound = true;
             let batch = self.batch_of(lone);
-            return self.passes(message, Sent::Parse(None), batch, out);
-        }
-        // What a transaction has come to decides whether the server would parse anything.
-        if self.lease.ledger.is_in_doubt(name) || self.lease.ledger.awaits_status() {
-            return MORE;
+            if batch == Batch::HarmlessSet {
+                self.taint();
+            }
+            return self.passes(message, Sent::ParseUnnamed, batch, out);
         }
         let (name, behind) = (name.to_vec(), &body[name.len() + 1..]);
         let is_shared = self.shares_statements() && message.length <= MAX_STATEMENT as u64;
-        if !is_shared
-            || !(self.names.get(&name).is_some()
-                || self.names.has_room(&self.shared.catalog, &name, behind))
-        {
+        if !is_shared || !self.names.has_room(&self.shared.catalog, &name, behind) {
             self.lease.pin("a prepared statement");
             return self.passes(message, Sent::Parse(None), Batch::Other, out);
         }
@@ -332,18 +348,28 @@ impl Session {
         if !message.has_lease {
             return Taken::Not(Next::OnConnection);
         }
+        // What a transaction has come to decides whether the server would parse anything.
+        if self.lease.ledger.is_in_doubt(&name) || self.lease.ledger.awaits_status() {
+            return ANSWERS;
+        }
+        let statement = self.shared.catalog.get(behind);
+        if self.must_wait(&statement) {
+            return ANSWERS;
+        }
         let (statement, by, named) = match self.names.get(&name) {
             // There is one of that name: parsed twice, the server says what it thinks of this.
             Some(_) => {
-                let statement = self.shared.catalog.get(behind);
                 self.ensure(&statement, out);
                 (statement, By::Client, None)
             }
             None => {
-                let statement = self.shared.catalog.get(behind);
                 self.names.insert(&name, Rc::clone(&statement));
-                let is_refused = self.lease.ledger.status() == b'E';
-                let by = match self.need(&statement, out) || is_refused {
+                if self.lease.ledger.status() == b'E' {
+                    // It is for the server to say what a transaction that has failed still parses.
+                    let key = statement.key(self.digest);
+                    self.lease.prepared().forget(&key);
+                }
+                let by = match self.need(&statement, out) {
                     true => By::Client,
                     false => By::Answered,
                 };
@@ -400,6 +426,21 @@ impl Session {
         true
     }
 
+    /// Whether others have to be answered before this one can be used.
+    fn must_wait(&mut self, statement: &Statement) -> bool {
+        let segment = self.lease.ledger.segment();
+        let key = statement.key(self.digest);
+        let most = self.shared.config.max_prepared_statements;
+        self.lease.prepared().must_wait(segment, &key, most)
+    }
+
+    /// Settings change in the transaction under way: until it has ended, statements go by names that no other
+    /// transaction has.
+    fn taint(&mut self) {
+        self.lease.taint();
+        self.own_digest();
+    }
+
     /// Sees to it that the connection has a statement when the next message comes.
     fn ensure(&mut self, statement: &Rc<Statement>, out: &mut Outgoing) {
         if !self.need(statement, out) {
@@ -426,17 +467,18 @@ impl Session {
         });
         let Some((portal, name)) = names else {
             return match body.len() > MAX_NAMES {
+                true if self.shares_statements() => Taken::Not(Next::Invalid(long_name())),
                 true => self.passes(message, Sent::Bind, Batch::Other, out),
                 false => MORE,
             };
         };
-        let batch = match portal.is_empty() && name.is_empty() {
-            true => Batch::Open,
-            false => Batch::Other,
-        };
         if name.is_empty() {
-            if !self.lease.has_unnamed {
-                return Taken::Not(Next::Invalid(no_statement()));
+            let batch = match portal.is_empty() {
+                true => Batch::Follows,
+                false => Batch::Other,
+            };
+            if let Some(not) = self.lacks_unnamed() {
+                return Taken::Not(not);
             }
             self.lease.unbound = false;
             return self.passes(message, Sent::Bind, batch, out);
@@ -462,13 +504,17 @@ impl Session {
         };
         let Some((name, _)) = wire::text(rest) else {
             return match body.len() > MAX_NAMES {
+                true if self.shares_statements() => Taken::Not(Next::Invalid(long_name())),
                 true => self.passes(message, sent, Batch::Other, out),
                 false => MORE,
             };
         };
         if name.is_empty() {
-            if kind == b'D' && !self.lease.has_unnamed {
-                return Taken::Not(Next::Invalid(no_statement()));
+            if kind == b'C' {
+                self.lease.unnamed = Unnamed::Others;
+                self.lease.unbound = false;
+            } else if let Some(not) = self.lacks_unnamed() {
+                return Taken::Not(not);
             }
             return self.passes(message, sent, Batch::Open, out);
         }
@@ -483,7 +529,7 @@ impl Session {
             return Taken::Not(Next::OnConnection);
         }
         if self.lease.ledger.is_in_doubt(name) {
-            return MORE;
+            return ANSWERS;
         }
         // Others may have it as well; and to close what is not there is no error.
         let Some(statement) = self.names.remove(name) else {
@@ -494,6 +540,16 @@ impl Session {
         };
         let closed = Some((name.into(), statement));
         self.closes(closed, message, out)
+    }
+
+    /// Why the statement without a name cannot be named now, if it cannot: it may be somebody else's.
+    fn lacks_unnamed(&self) -> Option<Next> {
+        match self.lease.unnamed {
+            Unnamed::Own => None,
+            Unnamed::Sent(segment) if segment == self.lease.ledger.segment() => None,
+            Unnamed::Sent(_) => Some(Next::Answers),
+            Unnamed::Others => Some(Next::Invalid(no_statement())),
+        }
     }
 
     /// The client closes a statement that stays on the connection.
@@ -535,9 +591,10 @@ impl Session {
             return Taken::Not(Next::Invalid(("08P01", why)));
         }
         if self.lease.ledger.is_in_doubt(name) {
-            return MORE;
+            return ANSWERS;
         }
         let name = match self.names.get(name).map(Rc::clone) {
+            Some(statement) if self.must_wait(&statement) => return ANSWERS,
             Some(statement) => {
                 self.ensure(&statement, out);
                 server_name(&statement.key(self.digest))
@@ -567,7 +624,7 @@ impl Session {
         // The portal without a name is of this batch; another may be of any.
         match message.body().first() {
             None => MORE,
-            Some(0) => self.passes(message, Sent::Execute, Batch::Open, out),
+            Some(0) => self.passes(message, Sent::Execute, Batch::Follows, out),
             Some(_) => self.passes(message, Sent::Execute, Batch::Other, out),
         }
     }
@@ -690,6 +747,11 @@ fn whole_message(shown: &[u8], wanted: u8) -> Option<&[u8]> {
 fn no_statement() -> Wrong {
     let why = "unnamed prepared statement does not exist on this connection";
     ("26000", why.to_owned())
+}
+
+fn long_name() -> Wrong {
+    let why = format!("a name of more than {MAX_NAMES} bytes");
+    ("08P01", why)
 }
 
 fn deallocated(status: u8) -> Vec<u8> {

@@ -110,6 +110,13 @@ pub fn ends_the_session(body: &[u8]) -> bool {
     false
 }
 
+/// Whether an `ErrorResponse` with this body names this function of the server as where it comes from.
+#[must_use]
+pub fn comes_from(body: &[u8], routine: &[u8]) -> bool {
+    let mut fields = body.split(|byte| *byte == 0);
+    fields.any(|field| field.strip_prefix(b"R") == Some(routine))
+}
+
 /// SQLSTATE and message of an `ErrorResponse`'s body.
 #[must_use]
 pub fn error(body: &[u8]) -> (String, String) {

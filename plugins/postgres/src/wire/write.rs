@@ -99,6 +99,12 @@ pub fn close_statement(name: &str) -> Vec<u8> {
     message(b'C', &[b"S", name.as_bytes(), b"\0"].concat())
 }
 
+/// `Flush`.
+#[must_use]
+pub fn flush() -> Vec<u8> {
+    message(b'H', b"")
+}
+
 /// `ParameterStatus`.
 #[must_use]
 pub fn parameter_status(name: &[u8], value: &[u8]) -> Vec<u8> {

@@ -71,6 +71,8 @@ impl Server {
                 self.skips = false;
                 self.ready(said);
             }
+            // What there is has been sent.
+            b'H' => {}
             _ if self.skips => {}
             b'Q' => {
                 let sql = String::from_utf8_lossy(wire::text(body).unwrap_or_default().0);
