@@ -49,9 +49,9 @@ pub fn lone(sql: &[u8]) -> Lone<'_> {
     match words.next_word() {
         Some(word) if is(word, b"SET") => set(words),
         Some(word) if is(word, b"DEALLOCATE") => deallocate(words),
-        Some(word) if is(word, b"BEGIN") => begin(words),
+        Some(word) if is(word, b"BEGIN") => begin(&words),
         Some(word) if is(word, b"START") => match words.next_word() {
-            Some(word) if is(word, b"TRANSACTION") => begin(words),
+            Some(word) if is(word, b"TRANSACTION") => begin(&words),
             _ => Lone::Other,
         },
         _ => Lone::Other,
@@ -107,8 +107,7 @@ fn deallocate(mut words: Words<'_>) -> Lone<'_> {
     }
 }
 
-fn begin(words: Words<'_>) -> Lone<'_> {
-    let is_word = |text: &[u8]| text.iter().all(|byte| byte.is_ascii_alphabetic());
+fn begin<'a>(words: &Words<'a>) -> Lone<'a> {
     let rest: Vec<&[u8]> = words
         .0
         .split(|byte| byte.is_ascii_whitespace() || *byte == b',')
@@ -117,7 +116,7 @@ fn begin(words: Words<'_>) -> Lone<'_> {
     let is_read_only = rest
         .windows(2)
         .any(|two| is(two[0], b"READ") && is(two[1], b"ONLY"));
-    match is_read_only && rest.iter().all(|word| is_word(word)) {
+    match is_read_only && rest.iter().copied().flatten().all(u8::is_ascii_alphabetic) {
         true => Lone::BeginReadOnly,
         false => Lone::Other,
     }

@@ -1,7 +1,7 @@
 //! One client: who it is, which of its messages go to a connection, and how long it keeps that.
 //!
-//! The hooks are here; what they do is in [`login`] (up to the first `ReadyForQuery`), [`requests`] and
-//! [`answers`] (messages either way), [`cancels`] and [`failure`]. What is known of the connection that a
+//! The hooks are here; what they do is in [`login`] and [`welcome`] (up to the first `ReadyForQuery`),
+//! [`requests`] and [`answers`] (messages either way), [`cancels`] and [`failure`]. What is known of the connection that a
 //! session holds is its [`lease`], and the [`ledger`] what of it has not been answered.
 
 mod answers;
@@ -11,6 +11,7 @@ mod lease;
 mod ledger;
 mod login;
 mod requests;
+mod welcome;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -48,8 +49,11 @@ pub(crate) struct Shared {
     /// The statements that clients have prepared.
     catalog: Catalog,
     /// What servers make of values that clients set as they start, by what was there before.
-    canonical: RefCell<BTreeMap<(usize, Vec<u8>, Vec<u8>), Vec<u8>>>,
+    canonical: RefCell<BTreeMap<Wish, Vec<u8>>>,
 }
+
+/// Which setting, what it is on a connection that nobody has changed, and what a client wants it to be.
+type Wish = (usize, Vec<u8>, Vec<u8>);
 
 /// How many such values are remembered.
 const MAX_CANONICAL: usize = 256;
