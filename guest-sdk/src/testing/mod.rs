@@ -4,7 +4,7 @@
 //! a test says what arrives and looks at what left. [`ScriptedConnection`] plays the upstream
 //! for the conversations: [`connect`], [`reset`] and [`probe`]. What the host would not take from a
 //! plugin (a release without a lease, or five thousand steps at once) panics with the reason. [`logged`] collects log lines.
-//! Each thread, and so each test, has a [`store`](crate::store) of its own: [`clear_store`],
+//! Each thread, and so each test, has a [`store`] of its own: [`clear_store`],
 //! [`pass_store_time`] and [`limit_store`] are for tests that use it.
 //!
 //! This module exists in native builds only. Within an author's crate: `#[cfg(test)]`, or a file
@@ -58,19 +58,19 @@ pub fn logged<T>(f: impl FnOnce() -> T) -> (T, Vec<(Level, String)>) {
     (result, log::sink::collect(false))
 }
 
-/// Empties the [`store`](crate::store) of this thread, and takes back what [`limit_store`] and
+/// Empties the [`store`] of this thread, and takes back what [`limit_store`] and
 /// [`pass_store_time`] have done.
 pub fn clear_store() {
     store::sink::clear();
 }
 
-/// Lets time pass for the [`store`](crate::store) of this thread, beside the real time: what expires
+/// Lets time pass for the [`store`] of this thread, beside the real time: what expires
 /// meanwhile is gone.
 pub fn pass_store_time(time: Duration) {
     store::sink::pass(time);
 }
 
-/// Lets the [`store`](crate::store) of this thread hold so many entries: a `put` of one more is
+/// Lets the [`store`] of this thread hold so many entries: a `put` of one more is
 /// refused as [`Refused::Full`](crate::store::Refused::Full). By itself it holds 100,000. Bytes are
 /// not limited here.
 pub fn limit_store(entries: usize) {
