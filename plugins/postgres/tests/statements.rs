@@ -221,6 +221,18 @@ fn a_rollback_is_prepared_in_a_transaction_that_has_failed() {
 }
 
 #[test]
+fn a_setting_ahead_of_a_lease_takes_no_statement_off_the_connection() {
+    let mut session = greeted("transaction");
+    session.client(&[parse("s", "SELECT 1"), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    session.take_client();
+    let set = [complete("SET"), zone("CET"), ready(b'I')];
+    exchange(&mut session, &[query("SET TimeZone = 'CET'")], &set);
+    assert_eq!(left(&mut session).statements().len(), 24);
+}
+
+#[test]
 fn a_flood_of_closes_is_answered_at_once() {
     let mut session = greeted("transaction");
     session.client(&query("SELECT pg_sleep(1)"));

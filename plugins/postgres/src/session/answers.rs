@@ -3,10 +3,10 @@
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Disposition, Side, Step, Steps};
 
-use super::Session;
 use super::lease::Unnamed;
-use super::ledger::{Closing, Sent};
+use super::ledger::{By, Closing, Sent};
 use super::login::Stage;
+use super::{MAX_STEPS, Session};
 use crate::config::Pooling;
 use crate::settings::{self, Values};
 use crate::wire::{self, write};
@@ -25,9 +25,6 @@ const CANCELED: &str = "57014";
 
 /// The longest tag that a connection is given.
 const MAX_CONNECTION_TAG: usize = 64 << 10;
-
-/// How many steps a call returns at most, or little more; what is left is shown again.
-const MAX_STEPS: usize = 1000;
 
 impl Session {
     /// The server has sent this.
@@ -192,7 +189,7 @@ impl Session {
         for sent in passed_over.into_iter().rev() {
             match sent {
                 Sent::Parse(Some(parsing)) => {
-                    if sent_to_server(&parsing) {
+                    if parsing.by != By::Answered {
                         self.lease.prepared().failed(&parsing.key, parsing.segment);
                     }
                     if let Some(name) = &parsing.name {
@@ -331,10 +328,6 @@ impl Session {
             .send(Side::Client, write::error("FATAL", sqlstate, &text))
             .close(format!("settings could not be restored: {sqlstate} {text}"))
     }
-}
-
-fn sent_to_server(parsing: &super::ledger::Parsing) -> bool {
-    parsing.by != super::ledger::By::Answered
 }
 
 /// The body of a message at the front, up to what is read of it. None if more has to be seen.

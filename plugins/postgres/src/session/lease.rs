@@ -67,6 +67,8 @@ impl Lease {
     /// Of this connection, to a server at this address.
     pub(super) fn adopt(&mut self, backend: Backend, endpoint: &str) {
         self.backend = backend;
+        // A `SET` ahead of the lease may have asked what nobody knew then.
+        self.prepared = None;
         endpoint.clone_into(&mut self.endpoint);
     }
 

@@ -35,6 +35,9 @@ use crate::statements::{Catalog, Names, Who};
 use lease::Lease;
 use login::Stage;
 
+/// How many steps a call returns at most, or little more; what is left is shown again.
+const MAX_STEPS: usize = 1000;
+
 /// What all sessions of an instance share.
 pub(crate) struct Shared {
     pub(crate) config: Config,

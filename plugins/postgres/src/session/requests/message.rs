@@ -19,16 +19,19 @@ pub(super) struct Message<'a> {
 impl<'a> Message<'a> {
     /// What has been shown of its body.
     pub(super) fn body(&self) -> &'a [u8] {
-        let end =
-            usize::try_from(self.length).map_or(self.rest.len(), |end| end.min(self.rest.len()));
-        self.rest.get(wire::HEAD..end).unwrap_or_default()
+        self.behind(wire::HEAD)
+    }
+
+    /// What has been shown of it behind so many bytes.
+    fn behind(&self, at: usize) -> &'a [u8] {
+        let shown = self.rest.len();
+        let end = usize::try_from(self.length).map_or(shown, |end| end.min(shown));
+        self.rest.get(at..end).unwrap_or_default()
     }
 
     /// What the SQL is that begins there, if it stands alone. None if more has to be seen.
     pub(super) fn lone(&self, at: usize) -> Option<Lone<'a>> {
-        let end =
-            usize::try_from(self.length).map_or(self.rest.len(), |end| end.min(self.rest.len()));
-        let text = self.rest.get(at..end).unwrap_or_default();
+        let text = self.behind(at);
         if let Some((sql, _)) = wire::text(text) {
             return Some(sql::lone(sql));
         }

@@ -12,7 +12,7 @@ use leaseway_sdk::{Choice, Side, Steps};
 
 use super::lease::{Batch, Lease};
 use super::ledger::Sent;
-use super::{Named, Session};
+use super::{MAX_STEPS, Named, Session};
 use crate::config::Pooling;
 use crate::identity::Identity;
 use crate::sql::Lone;
@@ -23,9 +23,6 @@ use outgoing::Outgoing;
 
 /// How many bytes of our own a call sends at most, or little more; what is left is shown again.
 const MAX_OWN: usize = 256 << 10;
-
-/// How many steps a call returns at most, or little more; what is left is shown again.
-const MAX_STEPS: usize = 1000;
 
 /// What is wrong with a client's message: SQLSTATE and words.
 type Wrong = (&'static str, String);
