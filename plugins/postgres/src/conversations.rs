@@ -173,16 +173,41 @@ pub(crate) fn probe(c: &mut Connection<'_>, role: Option<Role>) -> Result<(), St
     let Some(role) = role else {
         return ask(c, "", b'I', "an empty query");
     };
+    match find_role(c)? {
+        is if is == role => Ok(()),
+        is => Err(wrong(is)),
+    }
+}
+
+/// Leaves a server that has been logged in to and has another role than it has to have. Where the server has closed
+/// the connection the host tries another one, as it does where none can be reached.
+///
+/// # Errors
+/// It has.
+pub(crate) fn leave_unless(c: &mut Connection<'_>, role: Role) -> Result<(), String> {
+    let is = find_role(c)?;
+    if is == role {
+        return Ok(());
+    }
+    c.write(&write::terminate())?;
+    while c.read(MAX_MESSAGE as u32).is_ok() {}
+    Err(wrong(is))
+}
+
+fn find_role(c: &mut Connection<'_>) -> Result<Role, String> {
     let row = ask_for_row(c, "SELECT pg_catalog.pg_is_in_recovery()")?;
-    let is = match row.first().map(Vec::as_slice) {
-        Some(b"t") => Role::Replica,
-        Some(b"f") => Role::Primary,
-        _ => return Err("the server does not say whether it is a replica".to_owned()),
-    };
-    match (role, is) {
-        (Role::Primary, Role::Replica) => Err("the server is a replica, and no primary".to_owned()),
-        (Role::Replica, Role::Primary) => Err("the server is no replica".to_owned()),
-        _ => Ok(()),
+    match row.first().map(Vec::as_slice) {
+        Some(b"t") => Ok(Role::Replica),
+        Some(b"f") => Ok(Role::Primary),
+        _ => Err("the server does not say whether it is a replica".to_owned()),
+    }
+}
+
+/// What is wrong with a server that is this.
+fn wrong(is: Role) -> String {
+    match is {
+        Role::Replica => "the server is a replica, and no primary".to_owned(),
+        Role::Primary => "the server is no replica".to_owned(),
     }
 }
 

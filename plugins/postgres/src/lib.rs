@@ -29,7 +29,7 @@ use std::rc::Rc;
 use leaseway_sdk::{Connect, Connection, Plugin, Probe, Reset, SessionInfo, Target};
 
 use auth::Secret;
-use config::{Auth, Config};
+use config::{Auth, Config, Role};
 use identity::{CANCEL, Identity};
 pub use session::Session;
 use session::{Account, Shared};
@@ -89,6 +89,14 @@ impl Plugin for Postgres {
 
     fn default_target(&self) -> Target {
         self.check.clone()
+    }
+}
+
+impl Postgres {
+    /// What the servers of a target's group have to be.
+    fn role(&self, target: &Target) -> Option<Role> {
+        let roles = &self.shared.config.roles;
+        roles.get(target.group.as_deref()?).copied()
     }
 }
 
@@ -166,7 +174,11 @@ impl Connect for Postgres {
         if target.secret == [CANCEL] {
             return Ok(Vec::new());
         }
-        conversations::log_in(c, &Identity::of(target)?, &self.shared.tracked)
+        let tag = conversations::log_in(c, &Identity::of(target)?, &self.shared.tracked)?;
+        match self.role(target) {
+            Some(role) => conversations::leave_unless(c, role).map(|()| tag),
+            None => Ok(tag),
+        }
     }
 }
 
@@ -178,9 +190,7 @@ impl Reset for Postgres {
 
 impl Probe for Postgres {
     fn probe(&self, c: &mut Connection<'_>, target: &Target, _idle_ms: u64) -> Result<(), String> {
-        let roles = &self.shared.config.roles;
-        let role = target.group.as_ref().and_then(|group| roles.get(group));
-        conversations::probe(c, role.copied())
+        conversations::probe(c, self.role(target))
     }
 }
 

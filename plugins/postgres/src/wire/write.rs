@@ -105,6 +105,12 @@ pub fn flush() -> Vec<u8> {
     message(b'H', b"")
 }
 
+/// `Terminate`.
+#[must_use]
+pub fn terminate() -> Vec<u8> {
+    message(b'X', b"")
+}
+
 /// `ParameterStatus`.
 #[must_use]
 pub fn parameter_status(name: &[u8], value: &[u8]) -> Vec<u8> {
