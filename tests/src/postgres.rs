@@ -37,6 +37,7 @@ const SETUP: &str = "
 /// How each of them logs in.
 const ACCESS: &str = "
 host all postgres 127.0.0.1/32 trust
+host replication postgres 127.0.0.1/32 trust
 host all app,other 127.0.0.1/32 scram-sha-256
 host all plain 127.0.0.1/32 password
 host all old 127.0.0.1/32 md5
@@ -60,21 +61,13 @@ impl PostgresServer {
     /// # Panics
     /// It is not installed, or does not start; with what it said.
     pub async fn start() -> Self {
-        let dir = TempDir::new("postgres");
-        give(dir.path());
-        let data = dir.path().join("data");
+        let (mut server, data) = Self::in_a_folder();
         let mut init = servant(newest().join("bin/initdb"));
         init.arg("--pgdata").arg(&data);
         init.args(["--username", "postgres", "--auth", "trust", "--no-sync"]);
         init.args(["--encoding", "UTF8", "--locale", "C.UTF-8"]);
         run(init);
         std::fs::write(data.join("pg_hba.conf"), ACCESS).expect("the access rules can be written");
-        let mut server = Self {
-            address: ports::free_address(),
-            dir,
-            process: None,
-            paused: Vec::new(),
-        };
         server.launch().await;
         // In one session, where a SET holds; and each by itself, since a database is not made within a
         // transaction.
@@ -83,6 +76,57 @@ impl PostgresServer {
         let hashed = "SELECT rolpassword LIKE 'md5%' FROM pg_authid WHERE rolname = 'old'";
         assert_eq!(server.sql("postgres", hashed).await, "t");
         server
+    }
+
+    /// Makes a standby of this one, and waits until it follows.
+    ///
+    /// # Panics
+    /// It does not; with what it said.
+    pub async fn standby(&self) -> Self {
+        let (mut standby, data) = Self::in_a_folder();
+        let mut copy = servant(newest().join("bin/pg_basebackup"));
+        copy.arg("--pgdata").arg(&data);
+        copy.args(["--dbname", &self.url("postgres", "postgres")]);
+        copy.args(["--write-recovery-conf", "--checkpoint", "fast", "--no-sync"]);
+        run(copy);
+        standby.launch().await;
+        standby.follows(self).await;
+        standby
+    }
+
+    /// Waits until it has all that its primary has written so far.
+    ///
+    /// # Panics
+    /// It is no standby, or does not follow.
+    pub async fn follows(&self, primary: &Self) {
+        let written = primary.sql("postgres", "SELECT pg_current_wal_lsn()").await;
+        let has = format!("SELECT pg_last_wal_replay_lsn() >= '{written}'");
+        eventually("the standby follows", START, async || {
+            self.sql("postgres", &has).await == "t"
+        })
+        .await;
+    }
+
+    /// Makes a primary of a standby.
+    ///
+    /// # Panics
+    /// It is none.
+    pub async fn promote(&self) {
+        assert_eq!(self.sql("postgres", "SELECT pg_promote()").await, "t");
+    }
+
+    /// One without data, and the folder for them.
+    fn in_a_folder() -> (Self, PathBuf) {
+        let dir = TempDir::new("postgres");
+        give(dir.path());
+        let data = dir.path().join("data");
+        let server = Self {
+            address: ports::free_address(),
+            dir,
+            process: None,
+            paused: Vec::new(),
+        };
+        (server, data)
     }
 
     async fn launch(&mut self) {
@@ -132,6 +176,15 @@ impl PostgresServer {
             process.ended().is_some()
         })
         .await;
+    }
+
+    /// Ends it at once with all of its backends, which do not end what they are at.
+    pub async fn crash(&mut self) {
+        let Some(mut process) = self.process.take() else {
+            return;
+        };
+        process.signal(Signal::QUIT);
+        process.wait(START).await;
     }
 
     /// Stops it and starts it again, with what it has.
