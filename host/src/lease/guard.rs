@@ -147,6 +147,12 @@ impl Lease {
         self.closed = true;
     }
 
+    /// Whether the upstream has got something and closed the connection, which was for this lease alone: then it
+    /// has done what it was opened for.
+    pub fn is_spent(&self) -> bool {
+        self.ending.unpooled && self.closed && !self.broke && self.delivered()
+    }
+
     /// Whether any byte written during this lease may have reached the upstream.
     ///
     /// It has not where nothing was written, or where the upstream has closed the connection and

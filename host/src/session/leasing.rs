@@ -161,8 +161,9 @@ impl SessionTask {
             && self.engine.holds_lease()
         {
             let delivered = lease.delivered();
-            // An end that answers our own is what was to be expected.
-            let expected = lease.is_shut();
+            // An end that answers our own is what was to be expected, and so is that of a connection which
+            // nobody would have got after this lease.
+            let expected = lease.is_shut() || lease.is_spent();
             let why = format!("{}: {why}", lease.endpoint());
             let loss = Loss {
                 why: &why,

@@ -5,10 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
+
 use super::upstream::Upstream;
 use super::worker::{Worker, at_most, config, echo, eventually, on_one_worker, target};
 use crate::config::PoolConfig;
 use crate::contract::{Disposition, LeaseError, Target};
+use crate::lease::Lease;
 
 fn alone(identity: &str) -> Target {
     Target {
@@ -189,5 +192,28 @@ fn a_wait_ends_where_it_is_in_vain() {
         let refused = waiting.await.unwrap().err();
         assert_eq!(refused, Some(LeaseError::Draining));
         assert_eq!(waits(), 0);
+    });
+}
+
+#[test]
+fn it_is_spent_once_the_upstream_has_got_something_and_closes_it() {
+    let upstream = Upstream::start();
+    let config = config(&[upstream.address], limits(4, 2, LONG));
+    on_one_worker(config, |worker| async move {
+        let mut pooled = worker.lease("a").await.unwrap();
+        let mut unused = worker.lease_of(alone("a")).await.unwrap();
+        let mut lease = worker.lease_of(alone("a")).await.unwrap();
+        echo(&mut pooled, "pooled").await;
+        echo(&mut lease, "unpooled").await;
+        assert!(!lease.is_spent());
+        upstream.hang_up();
+        for lease in [&mut pooled, &mut unused, &mut lease] {
+            assert_eq!(lease.stream_mut().read(&mut [0]).await.unwrap(), 0);
+            lease.ended();
+        }
+        let spent = [&pooled, &unused, &lease].map(Lease::is_spent);
+        assert_eq!(spent, [false, false, true]);
+        lease.failed(&std::io::ErrorKind::ConnectionReset.into());
+        assert!(!lease.is_spent());
     });
 }
