@@ -336,23 +336,19 @@ impl Session {
     /// What a client's proof is checked by. Of a user that does not exist it is one that nothing
     /// fits.
     fn verifier(&self, user: &str) -> Result<Verifier, String> {
-        match self.account().and_then(|account| account.secret.as_ref()) {
-            Some(Secret::Scram(verifier)) => Ok(verifier.clone()),
-            Some(Secret::Plain(password)) => {
-                if let Some(known) = self.shared.verifiers.borrow().get(user) {
-                    return Ok(known.clone());
-                }
-                let salt = self.shared.salt_of(user);
-                let verifier = Verifier::new(password.as_bytes(), &salt, ITERATIONS);
-                let mut verifiers = self.shared.verifiers.borrow_mut();
-                verifiers.insert(user.to_owned(), verifier.clone());
-                Ok(verifier)
-            }
-            Some(Secret::Md5(_)) | None => {
-                let salt = self.shared.salt_of(user);
-                Ok(Verifier::of_nobody(&salt, crate::random()?))
-            }
+        let secret = self.account().and_then(|account| account.secret.as_ref());
+        if let Some(Secret::Scram(verifier)) = secret {
+            return Ok(verifier.clone());
         }
+        let salt = self.shared.salter.salt_of(user);
+        let Some(Secret::Plain(password)) = secret else {
+            return Ok(Verifier::of_nobody(&salt, crate::random()?));
+        };
+        let mut verifiers = self.shared.verifiers.borrow_mut();
+        let known = verifiers.entry(user.to_owned());
+        let verifier =
+            known.or_insert_with(|| Verifier::new(password.as_bytes(), &salt, ITERATIONS));
+        Ok(verifier.clone())
     }
 }
 

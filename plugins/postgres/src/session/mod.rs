@@ -11,6 +11,7 @@ mod lease;
 mod ledger;
 mod login;
 mod requests;
+mod salter;
 mod welcome;
 
 use std::cell::RefCell;
@@ -21,7 +22,6 @@ use leaseway_sdk::{
     Choice, ChooseUpstream, Disposition, LeaseError, LeaseOutcome, Leased, OnData, OnLeaseFailed,
     OnLeased, PoolReturn, Side, Steps,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::auth::Secret;
 use crate::auth::scram::Verifier;
@@ -34,6 +34,7 @@ use crate::statements::{Catalog, Names, Who};
 
 use lease::Lease;
 use login::Stage;
+use salter::Salter;
 
 /// How many steps a call returns at most, or little more; what is left is shown again.
 const MAX_STEPS: usize = 1000;
@@ -47,8 +48,7 @@ pub(crate) struct Shared {
     /// Of passwords that are known as such, once they have been needed: they cost thousands of
     /// hashes.
     verifiers: RefCell<BTreeMap<String, Verifier>>,
-    /// Makes salts of names.
-    salter: [u8; 32],
+    salter: Salter,
     /// The statements that clients have prepared.
     catalog: Catalog,
     /// What servers make of values that clients set as they start, by what was there before.
@@ -73,18 +73,10 @@ impl Shared {
             tracked,
             accounts,
             verifiers: RefCell::default(),
-            salter,
+            salter: Salter::new(salter),
             catalog: Catalog::default(),
             canonical: RefCell::default(),
         }
-    }
-
-    /// The salt of a user, who need not exist: nobody can tell from it who does.
-    fn salt_of(&self, user: &str) -> [u8; 16] {
-        let hash = Sha256::new().chain_update(self.salter).chain_update(user);
-        let mut salt = [0; 16];
-        salt.copy_from_slice(&hash.finalize()[..16]);
-        salt
     }
 }
 
