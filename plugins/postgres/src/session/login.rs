@@ -290,8 +290,13 @@ impl Session {
             }
         }
         let target = identity.target();
-        let place = target.group.as_deref().unwrap_or(&self.listener);
+        // A listener may be called as a group is that it does not go to.
+        let (kind, place) = match target.group.as_deref() {
+            Some(group) => (b"g", group),
+            None => (b"l", &*self.listener),
+        };
         let who = Sha256::new()
+            .chain_update(kind)
             .chain_update(place)
             .chain_update([0])
             .chain_update(&target.identity);

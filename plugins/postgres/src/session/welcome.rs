@@ -90,10 +90,13 @@ impl Session {
         }
     }
 
-    /// A connection that the session has got. If it is new, later clients hear how its server has greeted.
+    /// A connection that the session has got. If it is new, or nobody knows yet, later clients hear how its server
+    /// has greeted.
     pub(super) fn adopt(&mut self, backend: Backend, leased: &Leased) {
+        let is_news = leased.fresh
+            || (matches!(self.stage, Stage::Greeting) && Greeting::kept(self.who).is_none());
         // A replica greets as one.
-        if leased.fresh && self.named == Named::Usual {
+        if is_news && self.named == Named::Usual {
             Greeting::of(&backend).keep(self.who);
         }
         self.lease.adopt(backend, &leased.endpoint);
