@@ -7,14 +7,12 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use leaseway_tests::dir::TempDir;
+use leaseway_tests::pgwire::{self, Raw};
 use leaseway_tests::postgres::{PostgresServer, url};
 use leaseway_tests::process::Process;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::wait::{GENEROUS, eventually};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 const CONFIG: &str = r#"
     [plugins.pg]
@@ -81,18 +79,9 @@ impl Asking {
 
 /// Sends a cancel request and waits until it has been taken.
 async fn cancel(relay: SocketAddr, key: [u8; 8]) {
-    let mut socket = TcpStream::connect(relay).await.unwrap();
-    let request = [
-        &16_u32.to_be_bytes()[..],
-        &80_877_102_u32.to_be_bytes(),
-        &key,
-    ]
-    .concat();
-    socket.write_all(&request).await.unwrap();
-    let mut answer = Vec::new();
-    let end = timeout(GENEROUS, socket.read_to_end(&mut answer)).await;
-    end.expect("it is closed").unwrap();
-    assert_eq!(answer, b"");
+    let mut client = Raw::connect(relay).await;
+    client.say(&pgwire::cancel_request(key)).await;
+    assert_eq!(client.hear().await, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@ pub mod cutter;
 pub mod dir;
 pub mod http;
 pub mod metrics;
+pub mod pgwire;
 pub mod plugins;
 pub mod ports;
 pub mod postgres;
