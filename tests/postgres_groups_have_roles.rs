@@ -315,6 +315,11 @@ async fn what_only_reads_goes_to_a_replica() {
     readers.served_by(&[&first]).await;
     second.restart().await;
     readers.served_by(&[&second]).await;
+    first.pause().await;
+    readers.served_by(&[&second]).await;
+    readers.served_by(&[&second]).await;
+    first.resume().await;
+    readers.served_by(&[&first]).await;
     writers.served_by(&[&primary]).await;
     let told = writers.counts(|tally| &tally.told);
     assert_eq!(
@@ -364,6 +369,26 @@ async fn each_transaction_goes_where_it_belongs(
         assert_eq!(row.get::<_, &str>(0), format!("on {port}Etc/GMT+7"));
         bounded(client.query_typed("COMMIT", &[])).await.unwrap();
     }
+    // And so does who wants its query cancelled.
+    bounded(client.batch_execute("BEGIN READ ONLY"))
+        .await
+        .unwrap();
+    let token = client.cancel_token();
+    let cancel = async || token.cancel_query(NoTls).await.unwrap();
+    let cancelled = bounded(async {
+        let asked = client.batch_execute("SELECT pg_sleep(600)");
+        tokio::pin!(asked);
+        loop {
+            tokio::select! {
+                outcome = &mut asked => break outcome,
+                // One that comes too early is for nothing.
+                () = tokio::time::sleep(PACE) => cancel().await,
+            }
+        }
+    });
+    let code = cancelled.await.unwrap_err().code().cloned();
+    assert_eq!(code.expect("the server's own").code(), "57014");
+    bounded(client.batch_execute("ROLLBACK")).await.unwrap();
     // And who has asked for the replicas gets nothing else.
     let reader = connect(relay, "shop-ro").await.unwrap();
     for begin in ["BEGIN", "BEGIN READ ONLY"] {
