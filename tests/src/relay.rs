@@ -18,6 +18,9 @@ use crate::{http, plugins, ports};
 /// Plugins may have to be compiled at start, on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
+/// Of its log, that a test which fails shows.
+const LAST_LINES: usize = 20;
+
 /// A running relay. Killed on drop.
 #[derive(Debug)]
 pub struct Relay {
@@ -332,6 +335,11 @@ impl Drop for Relay {
             .skip(1)
             .map(|text| text.lines().take(2).collect::<Vec<_>>().join(" "))
             .collect::<Vec<_>>();
+        if std::thread::panicking() {
+            let lines: Vec<&str> = log.lines().collect();
+            let last = lines.len().saturating_sub(LAST_LINES);
+            eprintln!("the relay's last words:\n{}", lines[last..].join("\n"));
+        }
         if panics.is_empty() {
             return;
         }
