@@ -379,3 +379,23 @@ fn a_session_with_a_connection_of_its_own_names_statements_itself() {
     ];
     exchange(&mut session, &messages, &answers);
 }
+
+/// An error passes over what was sent up to the next `Sync`, and nothing behind that.
+#[test]
+fn the_statement_without_a_name_of_a_later_segment_outlives_an_error() {
+    let mut session = greeted("transaction");
+    let first = [parse("", "bad"), bind(""), execute(""), sync()].concat();
+    let second = parse("", "SELECT 1");
+    session.client(&[&first[..], &second].concat());
+    assert_eq!(session.take_upstream(), [&first[..], &second].concat());
+    session.upstream(&[failed("42601"), ready(b'I')].concat());
+    session.take_client();
+    exchange(&mut session, &[sync()], &[parsed(), ready(b'I')]);
+    assert!(session.is_leased(), "it may be bound yet");
+    exchange(
+        &mut session,
+        &[bind(""), execute(""), sync()],
+        &[bound(), complete("SELECT 1"), ready(b'I')],
+    );
+    assert!(!session.is_leased());
+}

@@ -203,7 +203,8 @@ impl Session {
                         self.names.insert(&name, statement);
                     }
                 },
-                Sent::ParseUnnamed => {
+                // Another that has been sent behind the next `Sync` may be parsed yet.
+                Sent::ParseUnnamed if !self.lease.ledger.awaits_unnamed() => {
                     if matches!(self.lease.unnamed, Unnamed::Sent(_)) {
                         self.lease.unnamed = Unnamed::Others;
                     }

@@ -297,6 +297,13 @@ impl Ledger {
         })
     }
 
+    /// Whether a statement without a name has been sent and not been parsed.
+    pub(super) fn awaits_unnamed(&self) -> bool {
+        self.sent
+            .iter()
+            .any(|one| matches!(one, Sent::ParseUnnamed))
+    }
+
     /// This goes to the server.
     pub(super) fn push(&mut self, sent: Sent) {
         match sent {
