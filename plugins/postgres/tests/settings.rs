@@ -71,6 +71,22 @@ fn a_part_of_a_value_is_not_completed_by_what_others_have_left() {
     assert_eq!(left(&mut session).current(), settings());
 }
 
+/// What becomes of a wish is remembered for others who have the same.
+#[test]
+fn a_setting_that_is_named_in_two_cases_is_set_once() {
+    let mut session = session("transaction");
+    let parameters = [
+        ("user", "app"),
+        ("TimeZone", "Asia/Tokyo"),
+        ("timezone", "CET"),
+    ];
+    session.client(&start(&parameters));
+    let sql = "SELECT pg_catalog.set_config('timezone', E'CET', false)";
+    assert_eq!(session.take_upstream(), query(sql));
+    session.upstream(&learned(&["CET"]));
+    assert!(session.take_client().ends_with(&ready(b'I')));
+}
+
 #[test]
 fn a_value_that_the_server_refuses_refuses_the_client() {
     let mut session = session("transaction");

@@ -142,6 +142,9 @@ impl Session {
             let at = tracked.find(name.as_bytes());
             match at.and_then(|at| Some((at, tracked.wish(at, value)?))) {
                 Some(wish) => {
+                    // A name in two cases is one setting: what the server makes of one value must not be
+                    // remembered for another.
+                    self.wishes.retain(|(at, _)| *at != wish.0);
                     self.wishes.push(wish);
                     false
                 }
