@@ -66,6 +66,10 @@ fn set(mut words: Words<'_>) -> Lone<'_> {
     let Some(first) = words.next_word() else {
         return Lone::Other;
     };
+    // Nor is the first part of a name: `SET local .x = 1`.
+    if words.0.trim_ascii_start().starts_with(b".") {
+        return Lone::Other;
+    }
     if is(first, b"LOCAL") || is(first, b"TRANSACTION") {
         return Lone::SetLocal;
     }
@@ -201,6 +205,9 @@ mod tests {
             b"SET \"a\"\"b\" = 1",
             b"SET \"local\".x = 1",
             b"SET\"names\".x = 1",
+            b"SET local .x = 1",
+            b"SET transaction\n.x = 1",
+            b"SET names .x = 1",
             b"DEALLOCATE ALL",
             b"DEALLOCATE Upper",
             b"DEALLOCATE a b",
