@@ -194,6 +194,35 @@ fn settings_that_do_not_follow_keep_the_connection() {
     }
 }
 
+/// A portal without a name outlives a `Sync` in a transaction, and need not be of what was parsed last.
+#[test]
+fn a_portal_from_before_a_harmless_set_may_be_of_another() {
+    let mut session = greeted("transaction");
+    exchange(
+        &mut session,
+        &[query("BEGIN")],
+        &[complete("BEGIN"), ready(b'T')],
+    );
+    exchange(
+        &mut session,
+        &[parse("", "SET work_mem = '1GB'"), bind(""), sync()],
+        &[parsed(), bound(), ready(b'T')],
+    );
+    exchange(
+        &mut session,
+        &[parse("", "SET LOCAL work_mem = '1MB'"), execute(""), sync()],
+        &[parsed(), complete("SET"), ready(b'T')],
+    );
+    exchange(
+        &mut session,
+        &[query("COMMIT")],
+        &[complete("COMMIT"), ready(b'I')],
+    );
+    assert!(session.is_leased());
+    session.client(&write::message(b'X', b""));
+    assert_eq!(returned(&mut session), Disposition::Reset);
+}
+
 #[test]
 fn a_setting_that_is_not_reported_is_asked_for() {
     let config = r#"{"pooling": "transaction", "track": ["search_path"],

@@ -57,8 +57,10 @@ pub(super) enum Batch {
     Open,
     /// One `SET` that ends with its transaction, or is of a setting that follows the client.
     HarmlessSet,
-    /// What the `Parse` in front of it says; by itself it may be anything.
-    Follows,
+    /// The same, and the portal without a name is of it; or a `Bind` that makes it one of the statement in front.
+    Bound,
+    /// What the portal without a name is of; by itself it may be anything.
+    Runs,
     /// Anything else.
     Other,
 }
@@ -120,7 +122,8 @@ impl Lease {
         }
         self.batch = match (self.batch, batch) {
             (before, Batch::Open) => before,
-            (Batch::HarmlessSet, Batch::Follows) => Batch::HarmlessSet,
+            (Batch::HarmlessSet | Batch::Bound, Batch::Bound) => Batch::Bound,
+            (Batch::Bound, Batch::Runs) => Batch::Bound,
             (Batch::Open, Batch::HarmlessSet) => Batch::HarmlessSet,
             (_, _) => Batch::Other,
         };
@@ -138,7 +141,8 @@ impl Lease {
             b"SET" | b"RESET" => {
                 self.is_unsure = true;
                 self.taint();
-                if tag == b"SET" && self.batch != Batch::HarmlessSet {
+                let is_harmless = matches!(self.batch, Batch::HarmlessSet | Batch::Bound);
+                if tag == b"SET" && !is_harmless {
                     self.pin("SET");
                 }
             }

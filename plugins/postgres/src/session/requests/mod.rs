@@ -234,7 +234,7 @@ impl Session {
         // The portal without a name is of this batch; another may be of any.
         match message.body().first() {
             None => MORE,
-            Some(0) => self.passes(message, Sent::Execute, Batch::Follows, out),
+            Some(0) => self.passes(message, Sent::Execute, Batch::Runs, out),
             Some(_) => self.passes(message, Sent::Execute, Batch::Other, out),
         }
     }

@@ -177,7 +177,7 @@ impl Session {
         };
         if name.is_empty() {
             let batch = match portal.is_empty() {
-                true => Batch::Follows,
+                true => Batch::Bound,
                 false => Batch::Other,
             };
             if let Some(not) = self.lacks_unnamed() {
