@@ -15,12 +15,14 @@ pub enum Lone<'a> {
     Set(&'a [u8]),
     /// `DEALLOCATE` of this name.
     Deallocate(&'a [u8]),
+    /// `DEALLOCATE ALL` or `DISCARD ALL`.
+    ForgetAll,
     /// `BEGIN` or `START TRANSACTION`, with `READ ONLY`.
     BeginReadOnly,
 }
 
 /// Words that such a statement begins with.
-const BEGINNINGS: [&[u8]; 4] = [b"SET", b"DEALLOCATE", b"BEGIN", b"START"];
+const BEGINNINGS: [&[u8]; 5] = [b"SET", b"DEALLOCATE", b"DISCARD", b"BEGIN", b"START"];
 
 /// Whether a text that begins like this may turn out to be more than [`Lone::Other`].
 #[must_use]
@@ -49,6 +51,10 @@ pub fn lone(sql: &[u8]) -> Lone<'_> {
     match words.next_word() {
         Some(word) if is(word, b"SET") => set(words),
         Some(word) if is(word, b"DEALLOCATE") => deallocate(words),
+        Some(word) if is(word, b"DISCARD") => match words.next_word() {
+            Some(word) if is(word, b"ALL") => Lone::ForgetAll,
+            _ => Lone::Other,
+        },
         Some(word) if is(word, b"BEGIN") => begin(&words),
         Some(word) if is(word, b"START") => match words.next_word() {
             Some(word) if is(word, b"TRANSACTION") => begin(&words),
@@ -104,8 +110,9 @@ fn deallocate(mut words: Words<'_>) -> Lone<'_> {
     let Some(name) = name.filter(|_| words.0.trim_ascii().is_empty()) else {
         return Lone::Other;
     };
-    // Without quotes `all` means every one, which its tag tells, and capitals are not what they seem.
-    match is_quoted || !(is(name, b"ALL") || name.iter().any(u8::is_ascii_uppercase)) {
+    // Without quotes `all` means every one, and capitals are not what they seem.
+    match is_quoted || !name.iter().any(u8::is_ascii_uppercase) {
+        _ if !is_quoted && is(name, b"ALL") => Lone::ForgetAll,
         true => Lone::Deallocate(name),
         false => Lone::Other,
     }
@@ -175,6 +182,10 @@ mod tests {
                 b"deallocate prepare \"_pg3_0\";",
                 Lone::Deallocate(b"_pg3_0"),
             ),
+            (b"DEALLOCATE ALL", Lone::ForgetAll),
+            (b"deallocate prepare all;", Lone::ForgetAll),
+            (b"DEALLOCATE \"all\"", Lone::Deallocate(b"all")),
+            (b"discard all", Lone::ForgetAll),
             (b"BEGIN READ ONLY", Lone::BeginReadOnly),
             (
                 b"START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -208,7 +219,7 @@ mod tests {
             b"SET local .x = 1",
             b"SET transaction\n.x = 1",
             b"SET names .x = 1",
-            b"DEALLOCATE ALL",
+            b"DISCARD TEMP",
             b"DEALLOCATE Upper",
             b"DEALLOCATE a b",
             b"BEGIN",

@@ -399,3 +399,51 @@ fn the_statement_without_a_name_of_a_later_segment_outlives_an_error() {
     );
     assert!(!session.is_leased());
 }
+
+/// What is sent behind it, in one go, is about other statements than those that were there.
+#[test]
+fn statements_are_named_again_behind_what_discards_all() {
+    let sql = "SELECT 1";
+    let name = name_of(sql);
+    for (forgets, tag) in [
+        ("DISCARD ALL", "DISCARD ALL"),
+        ("DEALLOCATE ALL", "DEALLOCATE ALL"),
+    ] {
+        let mut session = greeted("transaction");
+        session.client(&[parse("s", sql), sync()].concat());
+        session.take_upstream();
+        session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+        session.take_client();
+        let first = [parse("", forgets), bind(""), execute("")].concat();
+        let second = [parse("t", sql), bind("t"), execute(""), sync()].concat();
+        session.client(&[&first[..], &second].concat());
+        assert_eq!(session.take_upstream(), [first, write::flush()].concat());
+        session.upstream(&[parsed(), bound(), complete(tag)].concat());
+        let sent = session.take_upstream();
+        let usual = [close(&name), parse(&name, sql), bind(&name)].concat();
+        // Under which settings it is parsed behind `DISCARD ALL` nobody knows yet.
+        assert_eq!(
+            sent.starts_with(&usual),
+            forgets == "DEALLOCATE ALL",
+            "{}",
+            sent.escape_ascii()
+        );
+        session.upstream(
+            &[
+                closed(),
+                parsed(),
+                bound(),
+                complete("SELECT 1"),
+                ready(b'I'),
+            ]
+            .concat(),
+        );
+        let told = session.take_client();
+        let expected = [parsed(), bound(), complete("SELECT 1"), ready(b'I')].concat();
+        assert!(told.ends_with(&expected), "{}", told.escape_ascii());
+        assert!(!session.is_leased());
+        session.client(&[bind("t"), execute(""), sync()].concat());
+        assert!(!session.take_upstream().starts_with(&bind("t")));
+        assert!(session.end().is_none());
+    }
+}

@@ -23,6 +23,8 @@ pub(super) struct Lease {
     pub(super) unnamed: Unnamed,
     /// It has been parsed, and the client may bind it yet.
     pub(super) unbound: bool,
+    /// What has been sent since all was answered, and not been answered, that has the server forget all statements.
+    pub(super) forgets: usize,
     /// Settings have changed in the transaction under way, and may change back.
     pub(super) is_tainted: bool,
     /// Settings may have changed that the server does not report.
@@ -115,10 +117,16 @@ impl Lease {
         self.pin.get_or_insert(what);
     }
 
+    /// Whether it has to be seen first which statements the server has behind what is under way.
+    pub(super) fn is_forgetting(&self) -> bool {
+        self.forgets > 0 && self.ledger.front().is_some()
+    }
+
     /// This goes to the server, and says so much about what all that is under way is.
     pub(super) fn send(&mut self, sent: Sent, batch: Batch) {
         if self.ledger.is_at_rest() {
             self.batch = Batch::Open;
+            self.forgets = 0;
         }
         self.batch = match (self.batch, batch) {
             (before, Batch::Open) => before,
@@ -152,11 +160,15 @@ impl Lease {
             b"DECLARE CURSOR" => self.pin("DECLARE CURSOR"),
             b"DISCARD ALL" | b"DEALLOCATE ALL" => {
                 self.is_unsure = true;
+                self.forgets = self.forgets.saturating_sub(1);
                 self.prepared().all_closed();
                 // What has been sent behind it may have left something again.
-                if tag == b"DISCARD ALL" && self.ledger.is_one_query() {
-                    self.pin = None;
-                    self.unnamed = Unnamed::Others;
+                if tag == b"DISCARD ALL" {
+                    self.taint();
+                    if self.ledger.is_one_query() {
+                        self.pin = None;
+                        self.unnamed = Unnamed::Others;
+                    }
                 }
                 return true;
             }

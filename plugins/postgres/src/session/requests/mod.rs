@@ -212,7 +212,9 @@ impl Session {
         if batch == Batch::HarmlessSet {
             self.taint();
         }
-        self.passes(message, Sent::Query, batch, out)
+        let taken = self.passes(message, Sent::Query, batch, out);
+        self.lease.forgets += usize::from(lone == Lone::ForgetAll);
+        taken
     }
 
     fn batch_of(&self, lone: Lone<'_>) -> Batch {

@@ -11,6 +11,7 @@ use super::{ANSWERS, MORE, Next, Taken, Wrong};
 use crate::session::Session;
 use crate::session::lease::{Batch, Unnamed};
 use crate::session::ledger::{By, Closing, Parsing, Sent};
+use crate::sql::Lone;
 use crate::statements::{Need, PREFIX, Statement, server_name};
 use crate::wire::{self, write};
 
@@ -44,7 +45,9 @@ impl Session {
             if batch == Batch::HarmlessSet {
                 self.taint();
             }
-            return self.passes(message, Sent::ParseUnnamed, batch, out);
+            let taken = self.passes(message, Sent::ParseUnnamed, batch, out);
+            self.lease.forgets += usize::from(lone == Lone::ForgetAll);
+            return taken;
         }
         let (name, behind) = (name.to_vec(), &body[name.len() + 1..]);
         let is_shared = self.shares_statements() && message.length <= MAX_STATEMENT as u64;
@@ -59,7 +62,7 @@ impl Session {
             return Taken::Not(Next::OnConnection);
         }
         // What a transaction has come to decides whether the server would parse anything.
-        if self.lease.ledger.is_in_doubt(&name) || self.lease.ledger.awaits_status() {
+        if self.is_in_doubt(&name) || self.lease.ledger.awaits_status() {
             return ANSWERS;
         }
         let statement = self.shared.catalog.get(behind);
@@ -111,6 +114,11 @@ impl Session {
         while let Some((kind, _)) = self.lease.ledger.answers_itself() {
             out.tell(write::message(kind, b""));
         }
+    }
+
+    /// Whether it has to be seen first what the client calls so.
+    fn is_in_doubt(&self, name: &[u8]) -> bool {
+        self.lease.ledger.is_in_doubt(name) || self.lease.is_forgetting()
     }
 
     /// Makes room for a statement that the connection does not have. Returns whether it does not; then it
@@ -236,7 +244,7 @@ impl Session {
         if !message.has_lease {
             return Taken::Not(Next::OnConnection);
         }
-        if self.lease.ledger.is_in_doubt(name) {
+        if self.is_in_doubt(name) {
             return ANSWERS;
         }
         // Others may have it as well; and to close what is not there is no error.
@@ -298,7 +306,7 @@ impl Session {
             let why = "a message ends before the names in it".to_owned();
             return Taken::Not(Next::Invalid(("08P01", why)));
         }
-        if self.lease.ledger.is_in_doubt(name) {
+        if self.is_in_doubt(name) {
             return ANSWERS;
         }
         let name = match self.names.get(name).map(Rc::clone) {
