@@ -447,3 +447,35 @@ fn statements_are_named_again_behind_what_discards_all() {
         assert!(session.end().is_none());
     }
 }
+
+/// What a function has closed nobody sees: the client hears of it, and after it nobody does.
+#[test]
+fn a_statement_that_is_not_there_after_all_is_parsed_again() {
+    let sql = "SELECT 1";
+    let name = name_of(sql);
+    let mut session = greeted("transaction");
+    session.client(&[parse("s", sql), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    session.take_client();
+    let unknown = [failed("26000"), ready(b'I')];
+    translate(
+        &mut session,
+        (&[bind("s"), sync()], &[bind(&name), sync()]),
+        (&unknown, &unknown),
+    );
+    let used = left(&mut session);
+    assert_eq!(used.statements(), b"");
+    let mut session = session.with_tag(used.tag());
+    translate(
+        &mut session,
+        (
+            &[bind("s"), sync()],
+            &[close(&name), parse(&name, sql), bind(&name), sync()],
+        ),
+        (
+            &[closed(), parsed(), bound(), ready(b'I')],
+            &[bound(), ready(b'I')],
+        ),
+    );
+}

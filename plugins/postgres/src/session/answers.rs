@@ -20,6 +20,9 @@ const MAX_READ: usize = 48 << 10;
 /// feature_not_supported: "cached plan must not change result type", which comes once a table has changed.
 const OUTDATED: &str = "0A000";
 
+/// invalid_sql_statement_name: a statement is not there, perhaps since a function has closed it.
+const UNKNOWN: &str = "26000";
+
 /// query_canceled: by the client itself, if it comes from where data are read.
 const CANCELED: &str = "57014";
 
@@ -93,6 +96,9 @@ impl Session {
                     match wire::error(body).0.as_str() {
                         // Parsed once more, it is as its tables are now.
                         OUTDATED => self.lease.prepared().all_closed(),
+                        UNKNOWN if self.lease.ledger.is_naming() => {
+                            self.lease.prepared().all_closed();
+                        }
                         CANCELED if wire::comes_from(body, b"CopyGetData") => {
                             self.lease.ledger.data_failed();
                         }

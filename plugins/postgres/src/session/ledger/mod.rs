@@ -345,6 +345,11 @@ impl Ledger {
         self.sent.front()
     }
 
+    /// Whether the server's next answer is for what names a statement or a portal.
+    pub(super) fn is_naming(&self) -> bool {
+        matches!(self.front(), Some(Sent::Bind | Sent::Describe))
+    }
+
     /// An answer of this type has come, which is not `ReadyForQuery`. Returns what it ends.
     pub(super) fn answered(&mut self, kind: u8) -> Option<Sent> {
         if self.is_asked() {
