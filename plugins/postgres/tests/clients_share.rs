@@ -135,6 +135,12 @@ fn messages_of_chance() -> impl Strategy<Value = Vec<u8>> {
         "DISCARD ALL",
         "LISTEN news",
     ]);
+    let at_once = prop::sample::select(vec![
+        "BEGIN",
+        "COMMIT",
+        "SET TimeZone = 'CET'",
+        "DEALLOCATE ALL",
+    ]);
     let one = prop_oneof![
         4 => (name(), sql()).prop_map(|(name, sql)| parse(name, sql)),
         6 => name().prop_map(|name| [bind(name), execute("")].concat()),
@@ -144,6 +150,11 @@ fn messages_of_chance() -> impl Strategy<Value = Vec<u8>> {
         1 => name().prop_map(describe),
         2 => name().prop_map(close),
         1 => sql().prop_map(|sql| [parse("", sql), bind(""), execute("")].concat()),
+        1 => sql().prop_map(|sql| {
+            [sync(), parse("", sql), sync(), bind(""), execute("")].concat()
+        }),
+        1 => at_once.prop_map(|sql| [parse("", sql), bind(""), execute("")].concat()),
+        1 => Just(write::flush()),
         4 => Just(sync()),
         2 => simple.prop_map(|sql| [sync(), query(sql)].concat()),
     ];

@@ -245,17 +245,15 @@ fn what_is_sent_behind_a_discard_is_left_behind() {
 
 #[test]
 fn the_statement_without_a_name_is_nobody_elses() {
-    for asks in [bind(""), write::message(b'D', b"S\0")] {
+    let unknown = [failed("26000"), ready(b'I')];
+    for (asks, sent) in [(bind(""), bind("lw_")), (describe(""), describe("lw_"))] {
         let mut session = greeted("transaction");
-        session.client(&[asks, sync()].concat());
-        assert_eq!(session.take_upstream(), b"");
-        let said = session.take_client();
-        assert!(
-            said.windows(6).any(|word| word == b"C26000"),
-            "{}",
-            said.escape_ascii()
+        translate(
+            &mut session,
+            (&[asks, sync()], &[sent, sync()]),
+            (&unknown, &unknown),
         );
-        assert!(session.end().is_some());
+        assert!(!session.is_leased());
     }
     // Parsed and described first, and bound later.
     let mut session = greeted("transaction");
@@ -280,13 +278,14 @@ fn a_statement_without_a_name_that_was_passed_over_is_not_the_clients() {
     );
     let skipped = [execute("nowhere"), parse("", "SELECT 1"), sync()];
     exchange(&mut session, &skipped, &[failed("34000"), ready(b'E')]);
-    session.client(&[bind(""), execute(""), sync()].concat());
-    assert_eq!(session.take_upstream(), b"");
-    assert!(
-        session
-            .take_client()
-            .windows(6)
-            .any(|word| word == b"C26000")
+    let unknown = [failed("26000"), ready(b'E')];
+    translate(
+        &mut session,
+        (
+            &[bind(""), execute(""), sync()],
+            &[bind("lw_"), execute(""), sync()],
+        ),
+        (&unknown, &unknown),
     );
     // Nor does one that has failed keep the connection.
     let mut session = greeted("transaction");

@@ -115,6 +115,10 @@ impl Server {
             b'P' => {
                 let (name, rest) = wire::text(body).unwrap_or_default();
                 let sql = String::from_utf8_lossy(wire::text(rest).unwrap_or_default().0);
+                if name.is_empty() {
+                    // Whatever comes of this one.
+                    self.statements.remove(name);
+                }
                 if sql.starts_with("bad") {
                     return Err("42601");
                 }

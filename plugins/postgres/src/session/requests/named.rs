@@ -183,20 +183,23 @@ impl Session {
                 false => MORE,
             };
         };
+        let old = wire::HEAD + portal.len() + 1 + name.len() + 1;
+        let before = [portal, b"\0"].concat();
         if name.is_empty() {
             let batch = match portal.is_empty() {
                 true => Batch::Bound,
                 false => Batch::Other,
             };
-            if let Some(not) = self.lacks_unnamed() {
-                return Taken::Not(not);
-            }
+            let Some(unnamed) = self.unnamed() else {
+                return ANSWERS;
+            };
             self.lease.unbound = false;
-            return self.passes(message, Sent::Bind, batch, out);
+            return match unnamed {
+                "" => self.passes(message, Sent::Bind, batch, out),
+                none => self.passes_as((b'B', &before, none), message, old, Sent::Bind, out),
+            };
         }
         // It replaces the portal, and leaves the statement without a name alone.
-        let old = wire::HEAD + portal.len() + 1 + name.len() + 1;
-        let before = [portal, b"\0"].concat();
         self.passes_renamed(message, (b'B', &before, name), old, Sent::Bind, out)
     }
 
@@ -229,10 +232,15 @@ impl Session {
             if kind == b'C' {
                 self.lease.unnamed = Unnamed::Others;
                 self.lease.unbound = false;
-            } else if let Some(not) = self.lacks_unnamed() {
-                return Taken::Not(not);
+                return self.passes(message, sent, Batch::Open, out);
             }
-            return self.passes(message, sent, Batch::Open, out);
+            return match self.unnamed() {
+                None => ANSWERS,
+                Some("") => self.passes(message, sent, Batch::Open, out),
+                Some(none) => {
+                    self.passes_as((b'D', b"S", none), message, wire::HEAD + 2, sent, out)
+                }
+            };
         }
         if kind == b'D' {
             let old = wire::HEAD + 1 + name.len() + 1;
@@ -258,13 +266,14 @@ impl Session {
         self.closes(closed, message, out)
     }
 
-    /// Why the statement without a name cannot be named now, if it cannot: it may be somebody else's.
-    fn lacks_unnamed(&self) -> Option<Next> {
+    /// What the server is to take for the statement without a name: one that it does not have, where its own
+    /// may be somebody else's. None if that has to be seen first.
+    fn unnamed(&self) -> Option<&'static str> {
         match self.lease.unnamed {
-            Unnamed::Own => None,
-            Unnamed::Sent(segment) if segment == self.lease.ledger.segment() => None,
-            Unnamed::Sent(_) => Some(Next::Answers),
-            Unnamed::Others => Some(Next::Invalid(no_statement())),
+            Unnamed::Own => Some(""),
+            Unnamed::Sent(segment) if segment == self.lease.ledger.segment() => Some(""),
+            Unnamed::Sent(_) => None,
+            Unnamed::Others => Some(PREFIX),
         }
     }
 
@@ -320,6 +329,19 @@ impl Session {
             // One that has been prepared by SQL, or that there is not.
             None => return self.passes(message, sent, Batch::Other, out),
         };
+        self.passes_as((kind, before, &name), message, old, sent, out)
+    }
+
+    /// A message that begins otherwise: with its type, this, and the name of a statement, in the place of `old`
+    /// bytes.
+    fn passes_as(
+        &mut self,
+        (kind, before, name): (u8, &[u8], &str),
+        message: Message<'_>,
+        old: usize,
+        sent: Sent,
+        out: &mut Outgoing,
+    ) -> Taken {
         let length =
             message.length - old as u64 + (wire::HEAD + before.len() + name.len() + 1) as u64;
         let Ok(length) = u32::try_from(length - 1) else {
@@ -360,12 +382,6 @@ impl Session {
         let length = (parse.len() + sync.len()) as u64;
         Some(Steps::new().discard(length).send(Side::Client, words))
     }
-}
-
-/// invalid_sql_statement_name
-fn no_statement() -> Wrong {
-    let why = "unnamed prepared statement does not exist on this connection";
-    ("26000", why.to_owned())
 }
 
 fn long_name() -> Wrong {
