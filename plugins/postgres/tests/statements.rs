@@ -479,3 +479,22 @@ fn a_statement_that_is_not_there_after_all_is_parsed_again() {
         ),
     );
 }
+
+/// However much of it there is, each message takes the same time: an instance has many sessions.
+#[test]
+fn a_long_pipeline_behind_a_statement_that_is_slow_is_taken_at_once() {
+    let mut session = greeted("transaction");
+    session.client(&[parse("", "SELECT pg_sleep(1)"), bind(""), execute("")].concat());
+    session.client(&parse("s", "SELECT 1"));
+    session.take_upstream();
+    let all = bind("s").repeat(16_000);
+    let started = std::time::Instant::now();
+    for part in all.chunks(16 << 10) {
+        session.client(part);
+    }
+    let taken = started.elapsed();
+    let sent = bind(&name_of("SELECT 1")).repeat(16_000);
+    assert!(session.take_upstream() == sent);
+    // A look at all of them for each would be a quarter of a billion.
+    assert!(taken < std::time::Duration::from_millis(100), "{taken:?}");
+}

@@ -192,6 +192,14 @@ impl Session {
 
     /// The server has passed over these: statements are known, or not, as they were before.
     fn undo(&mut self, passed_over: Vec<Sent>) {
+        let is_unnamed = |sent: &Sent| matches!(sent, Sent::ParseUnnamed);
+        // Another that has been sent behind the next `Sync` may be parsed yet.
+        if passed_over.iter().any(is_unnamed) && !self.lease.ledger.awaits_unnamed() {
+            if matches!(self.lease.unnamed, Unnamed::Sent(_)) {
+                self.lease.unnamed = Unnamed::Others;
+            }
+            self.lease.unbound = false;
+        }
         for sent in passed_over.into_iter().rev() {
             match sent {
                 Sent::Parse(Some(parsing)) => {
@@ -209,13 +217,6 @@ impl Session {
                         self.names.insert(&name, statement);
                     }
                 },
-                // Another that has been sent behind the next `Sync` may be parsed yet.
-                Sent::ParseUnnamed if !self.lease.ledger.awaits_unnamed() => {
-                    if matches!(self.lease.unnamed, Unnamed::Sent(_)) {
-                        self.lease.unnamed = Unnamed::Others;
-                    }
-                    self.lease.unbound = false;
-                }
                 _ => {}
             }
         }

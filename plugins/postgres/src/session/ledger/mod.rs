@@ -7,7 +7,8 @@
 //! extended protocol has the server pass over everything up to the next `Sync`, and while it takes data of
 //! a `COPY` it passes over `Sync` itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::statements::{Key, Statement};
@@ -109,6 +110,11 @@ impl Sent {
         }
     }
 
+    /// Whether a transaction may end with it, or begin.
+    fn is_end(&self) -> bool {
+        matches!(self, Self::Query | Self::Sync)
+    }
+
     /// The bytes of a statement that it keeps.
     fn held(&self) -> usize {
         match self {
@@ -136,8 +142,11 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct Ledger {
     sent: VecDeque<Sent>,
-    /// How many of them give a name to a statement, or take it away.
-    names: usize,
+    /// The names that some of them give to a statement, or take away, and for each the segments of these. A
+    /// pipeline may be long: nothing is looked for in all of it for each message.
+    names: BTreeMap<Box<[u8]>, VecDeque<u64>>,
+    /// How many of them have a `ReadyForQuery` of their own, of which nobody knows what it says.
+    ends: usize,
     /// How many bytes of statements they hold.
     held: usize,
     /// The server has been told to answer what there is.
@@ -179,7 +188,8 @@ impl Default for Ledger {
     fn default() -> Self {
         Self {
             sent: VecDeque::new(),
-            names: 0,
+            names: BTreeMap::new(),
+            ends: 0,
             held: 0,
             flushed: false,
             begun: false,
@@ -237,7 +247,8 @@ impl Ledger {
         }
         self.doubt = Doubt::Asked;
         self.sent.clear();
-        (self.names, self.held) = (0, 0);
+        self.names.clear();
+        (self.ends, self.held) = (0, 0);
         true
     }
 
@@ -280,21 +291,14 @@ impl Ledger {
     /// Whether a `ReadyForQuery` is to come of which nobody knows what it says. Behind what we ask no
     /// transaction is open.
     pub(super) fn awaits_status(&self) -> bool {
-        let is_end = |one: &Sent| matches!(one, Sent::Query | Sent::Sync);
-        self.sent.iter().any(is_end)
+        self.ends > 0
     }
 
     /// Whether it has to be seen first what becomes of messages that were sent ahead of another `Sync` and name
     /// the same statement: the server may pass over them.
     pub(super) fn is_in_doubt(&self, name: &[u8]) -> bool {
-        if self.names == 0 {
-            return false;
-        }
-        let mut is_earlier = false;
-        self.sent.iter().rev().any(|one| {
-            is_earlier |= matches!(one, Sent::Sync);
-            is_earlier && one.name() == Some(name)
-        })
+        let first = self.names.get(name).and_then(VecDeque::front);
+        first.is_some_and(|segment| *segment != self.segment)
     }
 
     /// Whether a statement without a name has been sent and not been parsed.
@@ -317,7 +321,11 @@ impl Ledger {
             }
             _ => self.unsynced = true,
         }
-        self.names += usize::from(sent.name().is_some());
+        if let Some(name) = sent.name() {
+            let segments = self.names.entry(name.into()).or_default();
+            segments.push_back(self.segment);
+        }
+        self.ends += usize::from(sent.is_end());
         self.held += sent.held();
         self.flushed = false;
         self.sent.push_back(sent);
@@ -417,7 +425,7 @@ impl Ledger {
         match end {
             // Of the `Execute` itself the end is still to be told.
             Some(end @ 1..) => {
-                self.sent.drain(1..=end);
+                self.drain(1..end + 1);
             }
             _ => self.doubt = Doubt::Lasting,
         }
@@ -430,7 +438,7 @@ impl Ledger {
         }
         let sync = self.sent.iter().position(|one| matches!(one, Sent::Sync));
         let end = sync.unwrap_or(self.sent.len());
-        self.drain(end)
+        self.drain(0..end)
     }
 
     /// The client has ended its data with an error of its own, which the server has come to: what of `Sync`
@@ -441,16 +449,31 @@ impl Ledger {
         }
         let is_end = |one: &Sent| matches!(one, Sent::CopyEnd);
         if let Some(end) = self.sent.iter().position(is_end) {
-            self.sent.drain(1..=end);
+            self.drain(1..end + 1);
             self.copies = false;
         }
     }
 
-    fn drain(&mut self, end: usize) -> Vec<Sent> {
-        let drained: Vec<Sent> = self.sent.drain(..end).collect();
-        self.names -= drained.iter().filter_map(Sent::name).count();
-        self.held -= drained.iter().map(Sent::held).sum::<usize>();
+    /// Takes these, in front of which nothing has a name.
+    fn drain(&mut self, which: Range<usize>) -> Vec<Sent> {
+        let drained: Vec<Sent> = self.sent.drain(which).collect();
+        for sent in &drained {
+            self.has_gone(sent);
+        }
         drained
+    }
+
+    fn has_gone(&mut self, sent: &Sent) {
+        if let Some(name) = sent.name()
+            && let Some(segments) = self.names.get_mut(name)
+        {
+            segments.pop_front();
+            if segments.is_empty() {
+                self.names.remove(name);
+            }
+        }
+        self.ends -= usize::from(sent.is_end());
+        self.held -= sent.held();
     }
 
     /// The server has refused data, and a `Sync` was sent ahead of their end.
@@ -460,7 +483,7 @@ impl Ledger {
         self.doubt = match self.sent.iter().position(is_end) {
             _ if self.sent.iter().all(is_of_copy) => Doubt::OfSync,
             Some(end @ 1..) if self.sent.range(..end).all(is_of_copy) => {
-                self.sent.drain(1..=end);
+                self.drain(1..end + 1);
                 Doubt::Assumed
             }
             _ => Doubt::Lasting,
@@ -510,7 +533,7 @@ impl Ledger {
             return Vec::new();
         };
         self.doubt_unless(sync == 0 || skips);
-        let passed_over = self.drain(sync);
+        let passed_over = self.drain(0..sync);
         self.pop();
         passed_over
     }
@@ -520,8 +543,7 @@ impl Ledger {
     fn pop(&mut self) -> Option<Sent> {
         let sent = self.sent.pop_front();
         if let Some(sent) = &sent {
-            self.names -= usize::from(sent.name().is_some());
-            self.held -= sent.held();
+            self.has_gone(sent);
         }
         while matches!(self.front(), Some(Sent::CopyEnd)) {
             self.sent.pop_front();
