@@ -24,6 +24,9 @@ use outgoing::Outgoing;
 /// How many bytes of our own a call sends at most, or little more; what is left is shown again.
 const MAX_OWN: usize = 256 << 10;
 
+/// How many messages a call takes at most, for its time; what is left is shown again.
+const MAX_MESSAGES: usize = 1000;
+
 /// What is wrong with a client's message: SQLSTATE and words.
 type Wrong = (&'static str, String);
 
@@ -119,6 +122,7 @@ impl Session {
     fn take(&mut self, shown: &[u8], has_lease: bool) -> (Outgoing, Next) {
         let mut out = Outgoing::default();
         let mut at = 0_u64;
+        let mut count = 0;
         let next = loop {
             let rest = usize::try_from(at).ok().and_then(|at| shown.get(at..));
             let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
@@ -135,9 +139,11 @@ impl Session {
                     false => Next::Answers,
                 };
             }
-            if out.steps.as_slice().len() >= MAX_STEPS || out.bytes.len() >= MAX_OWN {
+            let is_long = out.steps.as_slice().len() >= MAX_STEPS || out.bytes.len() >= MAX_OWN;
+            if is_long || count >= MAX_MESSAGES {
                 break Next::More;
             }
+            count += 1;
             if self.lease.ledger.passes_over() && !matches!(head.kind, b'S' | b'X') {
                 out.swallow(head.length);
                 at += head.length;
