@@ -19,6 +19,10 @@ const MAX_SENT: usize = 1 << 14;
 /// The most bytes of statements in them.
 const MAX_HELD: usize = 256 << 10;
 
+/// What a statement counts besides its text: an error may have a thousand of them undone in one call, and no
+/// more.
+const OVERHEAD: usize = 256;
+
 /// One thing that was sent.
 #[derive(Debug)]
 pub(super) enum Sent {
@@ -118,9 +122,9 @@ impl Sent {
     /// The bytes of a statement that it keeps.
     fn held(&self) -> usize {
         match self {
-            Self::Parse(Some(parsing)) => parsing.statement.body.len(),
+            Self::Parse(Some(parsing)) => parsing.statement.body.len() + OVERHEAD,
             Self::Close(Some(closing)) => match &**closing {
-                Closing::Answered(Some((_, statement))) => statement.body.len(),
+                Closing::Answered(Some((_, statement))) => statement.body.len() + OVERHEAD,
                 _ => 0,
             },
             _ => 0,

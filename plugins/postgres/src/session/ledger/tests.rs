@@ -37,6 +37,20 @@ fn answered_close() -> Sent {
     Sent::Close(Some(Box::new(Closing::Answered(None))))
 }
 
+/// Each may have to be undone at once.
+#[test]
+fn only_so_many_statements_are_under_way() {
+    let mut ledger = ledger([Sent::Bind]);
+    let mut count = 0;
+    while !ledger.holds_up(b'P') {
+        ledger.push(own_parse());
+        count += 1;
+    }
+    assert!((500..1100).contains(&count), "{count}");
+    answer(&mut ledger, b"21");
+    assert!(!ledger.holds_up(b'P'));
+}
+
 #[test]
 fn each_answer_ends_what_it_is_for() {
     use Sent::{Bind, Describe, Execute, Parse, Query, Sync};
