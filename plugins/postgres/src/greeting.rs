@@ -38,9 +38,8 @@ impl Greeting {
         let _ = store::put(&key(who), &entry, LIFETIME);
     }
 
-    /// What has been kept for this identity.
-    pub(crate) fn kept(who: Who) -> Option<Self> {
-        let entry = store::get(&key(who))?;
+    /// Reads what [`kept`] has found.
+    pub(crate) fn read(entry: &[u8]) -> Option<Self> {
         let (length, rest) = entry.split_first_chunk()?;
         let (parameters, settings) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
         Some(Self {
@@ -48,6 +47,11 @@ impl Greeting {
             settings: Values::of_bytes(settings),
         })
     }
+}
+
+/// What has been kept for this identity.
+pub(crate) fn kept(who: Who) -> Option<Vec<u8>> {
+    store::get(&key(who))
 }
 
 fn key(who: Who) -> Vec<u8> {
@@ -65,9 +69,9 @@ mod tests {
             parameters: b"S...".to_vec(),
             settings: ["UTF8", "UTC"].iter().collect(),
         };
-        assert_eq!(Greeting::kept([1; 16]), None);
+        assert_eq!(kept([1; 16]), None);
         greeting.keep([1; 16]);
-        assert_eq!(Greeting::kept([1; 16]).unwrap(), greeting);
-        assert_eq!(Greeting::kept([2; 16]), None);
+        assert_eq!(Greeting::read(&kept([1; 16]).unwrap()), Some(greeting));
+        assert_eq!(kept([2; 16]), None);
     }
 }

@@ -21,7 +21,7 @@ const MAX_SHOWN: usize = 128;
 pub const CANCEL: u8 = 2;
 
 /// Everything that a connection is opened for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The upstream group.
     pub group: Option<String>,
@@ -63,15 +63,6 @@ impl Identity {
         match &self.group {
             Some(group) => target.group(group.clone()),
             None => target,
-        }
-    }
-
-    /// The target that leases such connections for a transaction that only reads.
-    #[must_use]
-    pub fn read_only_target(&self) -> Target {
-        match &self.read_only_group {
-            Some(group) => self.target().group(group.clone()),
-            None => self.target(),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod config;
 mod conversations;
 mod greeting;
 pub mod identity;
+mod profile;
 mod session;
 pub mod settings;
 pub mod sql;
@@ -23,6 +24,7 @@ pub mod statements;
 pub mod userlist;
 pub mod wire;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -37,6 +39,9 @@ use settings::Tracked;
 
 /// The most statements that may be kept on a connection: its tag has room for no more.
 const MAX_PREPARED_STATEMENTS: usize = 1000;
+
+/// How many random bytes are asked for at a time.
+const AHEAD_BYTES: usize = 256;
 
 /// The plugin, configured.
 pub struct Postgres {
@@ -196,11 +201,24 @@ impl Probe for Postgres {
 
 /// So many random bytes, good enough for secrets.
 fn random<const N: usize>() -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => Ok(bytes),
-        Err(why) => Err(format!("there are no random numbers: {why}")),
+    thread_local! {
+        /// Asked for ahead, since asking costs as much for many as for one. None is given out twice.
+        static AHEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
+    AHEAD.with_borrow_mut(|ahead| {
+        if ahead.len() < N {
+            ahead.resize(ahead.len() + AHEAD_BYTES.max(N), 0);
+            if let Err(why) = getrandom::fill(ahead) {
+                ahead.clear();
+                return Err(format!("there are no random numbers: {why}"));
+            }
+        }
+        let mut bytes = [0; N];
+        let rest = ahead.len() - N;
+        bytes.copy_from_slice(&ahead[rest..]);
+        ahead.truncate(rest);
+        Ok(bytes)
+    })
 }
 
 leaseway_sdk::export!(Postgres);

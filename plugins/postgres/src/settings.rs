@@ -2,6 +2,7 @@
 //! SQL that sets and asks for them.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,6 +26,9 @@ pub const MAX_VALUE: usize = 1024;
 
 /// How many more may be followed.
 const MAX_MORE: usize = 32;
+
+/// What a statement's meaning has of the settings.
+pub type Digest = [u8; 8];
 
 /// The names of the settings that are followed, in lower case.
 #[derive(Debug)]
@@ -155,7 +159,7 @@ impl Tracked {
     /// Of all that bears on what a statement means: who parses the same text under other settings may get
     /// another statement.
     #[must_use]
-    pub fn digest(&self, values: &Values) -> [u8; 8] {
+    pub fn digest(&self, values: &Values) -> Digest {
         let mut hash = Sha256::new();
         for (name, value) in self.0.iter().zip(values.iter()) {
             if name != APPLICATION_NAME {
@@ -163,8 +167,8 @@ impl Tracked {
                 hash.update(value);
             }
         }
-        let mut digest = [0; 8];
-        digest.copy_from_slice(&hash.finalize()[..8]);
+        let mut digest = Digest::default();
+        digest.copy_from_slice(&hash.finalize()[..size_of::<Digest>()]);
         digest
     }
 }
@@ -175,15 +179,16 @@ pub fn can_follow(value: &[u8]) -> bool {
     value.len() <= MAX_VALUE && value.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-/// What the settings are, in the order of their names: each with its length in front.
+/// What the settings are, in the order of their names: each with its length in front. Clients that have the
+/// same share it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Values(Vec<u8>);
+pub struct Values(Rc<[u8]>);
 
 impl Values {
     /// Out of the bytes that [`as_bytes`](Self::as_bytes) has given.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+        Self(bytes.into())
     }
 
     /// As bytes; the same for the same values.
@@ -226,7 +231,7 @@ impl<V: AsRef<[u8]>> FromIterator<V> for Values {
             bytes.extend((value.len() as u16).to_le_bytes());
             bytes.extend_from_slice(value);
         }
-        Self(bytes)
+        Self(bytes.into())
     }
 }
 

@@ -2,8 +2,6 @@
 
 pub mod scram;
 
-use std::fmt::Write as _;
-
 use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq as _;
 
@@ -80,11 +78,14 @@ fn md5(parts: &[&[u8]]) -> String {
 /// In hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl std::fmt::Debug for Verifier {
 
 /// What proves a client to a server that keeps its verifier, as good as the password. A client that has
 /// proved itself has given away its own, so they can be passed on.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Keys {
     client: Key,
     server: Key,

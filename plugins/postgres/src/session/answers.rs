@@ -142,7 +142,7 @@ impl Session {
                                 Sent::Parse(Some(parsing)) => {
                                     let is_its = self.lease.prepared().parsed(&parsing.key);
                                     if is_its && !self.lease.is_tainted {
-                                        parsing.statement.is_good(self.who, parsing.settings());
+                                        parsing.statement.is_good(self.who(), parsing.settings());
                                     }
                                 }
                                 Sent::ParseUnnamed => self.lease.unnamed = Unnamed::Own,

@@ -2,8 +2,8 @@
 
 use leaseway_sdk::{Choice, Steps, Target};
 
-use super::Session;
 use super::login::Stage;
+use super::{Named, Session};
 use crate::backend::CancelKey;
 use crate::cancel::{self, Running};
 use crate::identity::CANCEL;
@@ -12,11 +12,12 @@ use crate::wire::write;
 impl Session {
     /// Says where the client's queries run, for as long as it holds this connection.
     pub(super) fn publish(&mut self) {
-        let group = match (&self.identity, self.named) {
-            (Some(identity), super::Named::ReadOnly) => identity.read_only_group.clone(),
-            (Some(identity), _) => identity.group.clone(),
-            (None, _) => None,
-        };
+        let profile = self.profile.as_deref();
+        let target = profile.and_then(|profile| match self.named {
+            Named::ReadOnly => profile.read_only_target.as_ref(),
+            _ => Some(&profile.target),
+        });
+        let group = target.and_then(|target| target.group.clone());
         let running = Running {
             group,
             endpoint: self.lease.endpoint.clone(),

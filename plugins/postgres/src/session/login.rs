@@ -1,18 +1,16 @@
 //! The start of a session: who the client is, and the greeting that it waits for.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Side, Steps};
-
-use sha2::{Digest as _, Sha256};
 
 use super::{Account, Named, Session};
 use crate::auth::scram::{ITERATIONS, MECHANISM, Server, Verifier};
 use crate::auth::{Secret, scram};
 use crate::cancel::Running;
 use crate::config::{Auth, Pooling};
-use crate::greeting::Greeting;
 use crate::identity::Identity;
 use crate::wire::startup::{self, Packet, Start};
 use crate::wire::{self, write};
@@ -154,13 +152,13 @@ impl Session {
         parameters
             .entry("database".to_owned())
             .or_insert_with(|| user.clone());
-        self.identity = Some(Identity {
+        self.claim = Some(Box::new(Identity {
             group: None,
             read_only_group: None,
             password: None,
             keys: None,
             parameters,
-        });
+        }));
         let steps = match minor > 0 || !options.is_empty() {
             true => {
                 let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -168,7 +166,6 @@ impl Session {
             }
             false => steps,
         };
-        let steps = self.must_hurry(steps);
         let auth = self.shared.accounts.get(&user).map(|account| account.auth);
         let request = match auth {
             Some(Auth::Trust) => return self.is_known(steps),
@@ -188,6 +185,7 @@ impl Session {
                 write::authentication(10, &mechanisms)
             }
         };
+        let steps = self.must_hurry(steps);
         Ok(Choice::answer(steps.send(Side::Client, request)))
     }
 
@@ -227,7 +225,7 @@ impl Session {
                         .is_some_and(|right| same(right.as_bytes(), answer)),
                 });
                 match is_right {
-                    true => self.is_known(steps),
+                    true => self.is_known(steps.no_deadline()),
                     false => Err(Refusal::password(&user)),
                 }
             }
@@ -248,11 +246,11 @@ impl Session {
                     // Of a password of the config more is known than that.
                     let secret = self.account().and_then(|account| account.secret.as_ref());
                     let is_verifier = matches!(secret, Some(Secret::Scram(_)));
-                    if let Some(identity) = &mut self.identity {
+                    if let Some(identity) = &mut self.claim {
                         identity.keys = is_verifier.then_some(keys);
                     }
                     let answer = write::authentication(12, answer.as_bytes());
-                    self.is_known(steps.send(Side::Client, answer))
+                    self.is_known(steps.send(Side::Client, answer).no_deadline())
                 }
                 Err(None) => Err(Refusal::password(&user)),
                 Err(Some(why)) => Err(Refusal::violation(why)),
@@ -268,7 +266,8 @@ impl Session {
         let password = self
             .account()
             .and_then(|known| known.server_password.clone());
-        let Some(identity) = &mut self.identity else {
+        let pooling = self.account().and_then(|known| known.pooling);
+        let Some(mut identity) = self.claim.take() else {
             return Err(Refusal::violation("no startup packet"));
         };
         identity.password = password;
@@ -292,30 +291,17 @@ impl Session {
                 name.clone_from(real);
             }
         }
-        let target = identity.target();
-        // A listener may be called as a group is that it does not go to.
-        let (kind, place) = match target.group.as_deref() {
-            Some(group) => (b"g", group),
-            None => (b"l", &*self.listener),
-        };
-        let who = Sha256::new()
-            .chain_update(kind)
-            .chain_update(place)
-            .chain_update([0])
-            .chain_update(&target.identity);
-        self.who.copy_from_slice(&who.finalize()[..16]);
-        if let Some(pooling) = self.account().and_then(|known| known.pooling) {
+        if let Some(pooling) = pooling {
             self.pooling = pooling;
         }
-        // From here on it is the relay, or the server, that it waits for.
-        let steps = steps.no_deadline();
+        let profile = self.shared.profiles.get(&self.listener, *identity);
+        self.profile = Some(Rc::clone(&profile));
         if self.pooling != Pooling::Session
-            && let Some(greeting) = Greeting::kept(self.who)
-            && self.knows_what_wishes_come_to(&greeting)
+            && let Some(greeted) = self.knows_greeting(&profile)
         {
-            self.greeting = greeting;
-            return Ok(Choice::answer(self.welcome(steps)));
+            return Ok(Choice::answer(self.greets_at_once(&greeted, steps)));
         }
+        let target = profile.target.clone();
         self.stage = Stage::Greeting;
         self.named = Named::Usual;
         Ok(Choice::answer(steps.lease(target)))
@@ -334,7 +320,7 @@ impl Session {
     }
 
     fn user(&self) -> &str {
-        self.identity.as_ref().map_or("", Identity::user)
+        self.claim.as_ref().map_or("", |claim| claim.user())
     }
 
     fn account(&self) -> Option<&Account> {

@@ -29,7 +29,8 @@ use crate::backend::{Backend, CancelKey};
 use crate::config::{Auth, Config, Pooling};
 use crate::greeting::Greeting;
 use crate::identity::Identity;
-use crate::settings::{Tracked, Values};
+use crate::profile::{Profile, Profiles};
+use crate::settings::{Digest, Tracked, Values};
 use crate::statements::{Catalog, Names, Who};
 
 use lease::Lease;
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     salter: Salter,
     /// The statements that clients have prepared.
     catalog: Catalog,
+    profiles: Profiles,
     /// What servers make of values that clients set as they start, by what was there before.
     canonical: RefCell<BTreeMap<Wish, Vec<u8>>>,
 }
@@ -75,6 +77,7 @@ impl Shared {
             verifiers: RefCell::default(),
             salter: Salter::new(salter),
             catalog: Catalog::default(),
+            profiles: Profiles::default(),
             canonical: RefCell::default(),
         }
     }
@@ -98,10 +101,10 @@ pub struct Session {
     stage: Stage,
     /// How often it has asked for encryption.
     encrypts: u8,
-    /// Who it is, once it has said so.
-    identity: Option<Identity>,
-    /// A digest of that.
-    who: Who,
+    /// Who it says that it is, until that is known.
+    claim: Option<Box<Identity>>,
+    /// What it has with all who are the same, once that is known.
+    profile: Option<Rc<Profile>>,
     /// When its connections go back.
     pooling: Pooling,
     /// What the host has been told last that the session leases.
@@ -113,7 +116,7 @@ pub struct Session {
     /// What they are.
     settings: Values,
     /// What a statement's meaning has of them.
-    digest: [u8; 8],
+    digest: Digest,
     /// The statements that it has prepared.
     names: Names,
     /// By what it cancels its queries.
@@ -139,16 +142,23 @@ impl Session {
             shared,
             stage: Stage::Start,
             encrypts: 0,
-            identity: None,
-            who: Who::default(),
+            claim: None,
+            profile: None,
             named: Named::Nothing,
             greeting: Greeting::default(),
             wishes: Vec::new(),
             settings: Values::default(),
-            digest: [0; 8],
+            digest: Digest::default(),
             key: CancelKey::default(),
             lease: Lease::default(),
         }
+    }
+
+    /// Who the client is, as a digest.
+    fn who(&self) -> Who {
+        self.profile
+            .as_ref()
+            .map_or_else(Who::default, |profile| profile.who)
     }
 
     /// The session has got a connection: it is made as the session wants it, ahead of everything else.

@@ -1,6 +1,8 @@
 //! The greeting of a client that has proved who it is: with the parameters of a server, and the settings
 //! that the client wishes for.
 
+use std::rc::Rc;
+
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Leased, Side, Steps};
 
@@ -9,13 +11,36 @@ use super::login::Stage;
 use super::{Named, Session};
 use crate::backend::Backend;
 use crate::config::Pooling;
-use crate::greeting::Greeting;
+use crate::greeting::{self, Greeting};
+use crate::profile::{Greeted, Profile};
+use crate::settings::Values;
 use crate::wire::{self, write};
 
 impl Session {
-    /// Whether all that the client wants settings to be is what a server has made of the same before. They
-    /// are so then.
-    pub(super) fn knows_what_wishes_come_to(&mut self, greeting: &Greeting) -> bool {
+    /// What the client is greeted with if no connection is needed for that: all that it wants settings to
+    /// be is what a server has made of the same before.
+    pub(super) fn knows_greeting(&self, profile: &Profile) -> Option<Rc<Greeted>> {
+        let entry = greeting::kept(profile.who)?;
+        if let Some(greeted) = &*profile.greeted.borrow()
+            && greeted.entry == entry
+            && greeted.wishes == self.wishes
+        {
+            return Some(Rc::clone(greeted));
+        }
+        let greeting = Greeting::read(&entry)?;
+        let settings = self.what_wishes_come_to(&greeting)?;
+        let greeted = Rc::new(Greeted {
+            entry,
+            wishes: self.wishes.clone(),
+            digest: self.shared.tracked.digest(&settings),
+            words: self.announces(&greeting, &settings),
+            settings,
+        });
+        *profile.greeted.borrow_mut() = Some(Rc::clone(&greeted));
+        Some(greeted)
+    }
+
+    fn what_wishes_come_to(&self, greeting: &Greeting) -> Option<Values> {
         let canonical = self.shared.canonical.borrow();
         let known: Option<Vec<(usize, &[u8])>> = self
             .wishes
@@ -33,13 +58,7 @@ impl Session {
                 }
             })
             .collect();
-        let settings = known.map(|known| greeting.settings.with(&known));
-        drop(canonical);
-        let Some(settings) = settings else {
-            return false;
-        };
-        self.follow_all(settings);
-        true
+        Some(greeting.settings.with(&known?))
     }
 
     /// Remembers what the server has made of the client's wishes, for others with the same.
@@ -94,10 +113,10 @@ impl Session {
     /// has greeted.
     pub(super) fn adopt(&mut self, backend: Backend, leased: &Leased) {
         let is_news = leased.fresh
-            || (matches!(self.stage, Stage::Greeting) && Greeting::kept(self.who).is_none());
+            || (matches!(self.stage, Stage::Greeting) && greeting::kept(self.who()).is_none());
         // A replica greets as one.
         if is_news && self.named == Named::Usual {
-            Greeting::of(&backend).keep(self.who);
+            Greeting::of(&backend).keep(self.who());
         }
         self.lease.adopt(backend, &leased.endpoint);
     }
@@ -124,7 +143,9 @@ impl Session {
     /// only if the whole session is to have it.
     pub(super) fn greets_with_connection(&mut self, steps: Steps) -> Steps {
         self.remember_wishes();
-        let steps = self.welcome(steps);
+        let greeting = std::mem::take(&mut self.greeting);
+        let words = self.announces(&greeting, &self.settings);
+        let steps = self.welcome(&words, steps);
         match self.pooling {
             _ if !matches!(self.stage, Stage::Ready) => steps,
             Pooling::Session => {
@@ -135,8 +156,15 @@ impl Session {
         }
     }
 
-    /// Greets, with a key by which the client can cancel its queries.
-    pub(super) fn welcome(&mut self, steps: Steps) -> Steps {
+    /// Greets as others have been.
+    pub(super) fn greets_at_once(&mut self, greeted: &Greeted, steps: Steps) -> Steps {
+        self.settings = greeted.settings.clone();
+        self.digest = greeted.digest;
+        self.welcome(&greeted.words, steps)
+    }
+
+    /// Greets with these words, and a key by which the client can cancel its queries.
+    fn welcome(&mut self, words: &[u8], steps: Steps) -> Steps {
         self.key = match crate::random() {
             Ok(key) => key,
             Err(why) => {
@@ -145,18 +173,16 @@ impl Session {
             }
         };
         self.stage = Stage::Ready;
-        let mut words = write::authentication(0, &[]);
-        self.announce(&mut words);
-        words.extend(write::key_data(self.key));
-        words.extend(write::ready());
         self.wishes = Vec::new();
-        self.greeting = Greeting::default();
+        let words = [words, &write::key_data(self.key), &write::ready()].concat();
         steps.send(Side::Client, words)
     }
 
-    /// The parameters that the server has announced, with what the client has made of them.
-    fn announce(&self, words: &mut Vec<u8>) {
-        let mut rest = &self.greeting.parameters[..];
+    /// That the client is welcome, and the parameters that the server has announced, with what the client
+    /// has made of them.
+    fn announces(&self, greeting: &Greeting, settings: &Values) -> Vec<u8> {
+        let mut words = write::authentication(0, &[]);
+        let mut rest = &greeting.parameters[..];
         while let Parsed::Complete {
             value: (_, body),
             len,
@@ -164,10 +190,11 @@ impl Session {
         {
             let (name, value) = wire::text(body).unwrap_or_default();
             let own = self.shared.tracked.find(name);
-            let own = own.and_then(|at| self.settings.iter().nth(at));
+            let own = own.and_then(|at| settings.iter().nth(at));
             let value = own.unwrap_or_else(|| value.strip_suffix(b"\0").unwrap_or(value));
             words.extend(write::parameter_status(name, value));
             rest = &rest[len..];
         }
+        words
     }
 }

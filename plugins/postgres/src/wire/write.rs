@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::HEAD;
+
 /// A message of this type. None of ours is near 4 GiB.
 #[must_use]
 pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend((body.len() as u32 + 4).to_be_bytes());
+    let mut bytes = Vec::with_capacity(HEAD + body.len());
+    bytes.push(kind);
+    bytes.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
     bytes.extend_from_slice(body);
     bytes
 }

@@ -32,11 +32,15 @@ impl<'a> Message<'a> {
     /// What the SQL is that begins there, if it stands alone. None if more has to be seen.
     pub(super) fn lone(&self, at: usize) -> Option<Lone<'a>> {
         let text = self.behind(at);
+        // Most do not, and are not looked through.
+        if !sql::may_matter(text) {
+            return Some(Lone::Other);
+        }
         if let Some((sql, _)) = wire::text(text) {
             return Some(sql::lone(sql));
         }
         let is_whole = self.rest.len() as u64 >= self.length;
-        match is_whole || text.len() > sql::MAX_LOOKED_AT || !sql::may_matter(text) {
+        match is_whole || text.len() > sql::MAX_LOOKED_AT {
             true => Some(Lone::Other),
             false => None,
         }

@@ -7,6 +7,8 @@ mod message;
 mod named;
 mod outgoing;
 
+use std::rc::Rc;
+
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Side, Steps};
 
@@ -14,7 +16,7 @@ use super::lease::{Batch, Lease};
 use super::ledger::Sent;
 use super::{MAX_STEPS, Named, Session};
 use crate::config::Pooling;
-use crate::identity::Identity;
+use crate::profile::Profile;
 use crate::sql::Lone;
 use crate::wire::{self, write};
 
@@ -88,11 +90,11 @@ impl Session {
             true => Named::ReadOnly,
             false => Named::Usual,
         };
-        let target = match &self.identity {
-            Some(identity) if self.named != named => Some(match named {
-                Named::ReadOnly => identity.read_only_target(),
-                _ => identity.target(),
-            }),
+        let target = match &self.profile {
+            Some(profile) if self.named != named => match named {
+                Named::ReadOnly => profile.read_only_target.clone(),
+                _ => Some(profile.target.clone()),
+            },
             _ => None,
         };
         self.named = named;
@@ -270,8 +272,8 @@ impl Session {
     /// Whether the first message begins a transaction that only reads, and there are connections for
     /// those.
     fn reads_only(&self, shown: &[u8]) -> bool {
-        let has_group = |identity: &Identity| identity.read_only_group.is_some();
-        if !self.identity.as_ref().is_some_and(has_group) {
+        let has_target = |profile: &Rc<Profile>| profile.read_only_target.is_some();
+        if !self.profile.as_ref().is_some_and(has_target) {
             return false;
         }
         let Parsed::Complete { value: head, .. } = wire::head(shown) else {

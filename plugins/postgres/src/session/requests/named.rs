@@ -372,7 +372,8 @@ impl Session {
         }
         let statement = self.shared.catalog.find(behind)?;
         let catalog = &self.shared.catalog;
-        if !statement.was_good(self.who, self.digest) || !self.names.has_room(catalog, name, behind)
+        if !statement.was_good(self.who(), self.digest)
+            || !self.names.has_room(catalog, name, behind)
         {
             return None;
         }
