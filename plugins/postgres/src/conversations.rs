@@ -8,7 +8,7 @@ use crate::auth::{Secret, scram};
 use crate::backend::{Backend, CancelKey};
 use crate::config::Role;
 use crate::identity::Identity;
-use crate::settings::{Tracked, Values};
+use crate::settings::{self, MAX_VALUE, Tracked, Values};
 use crate::wire::{self, write};
 
 /// How large a message may be that comes in such an exchange.
@@ -69,10 +69,18 @@ pub(crate) fn log_in(
             settings[at] = Some(value);
         }
     }
-    let settings: Values = settings.into_iter().flatten().collect();
-    if settings.iter().count() != tracked.count() {
-        return Err("the server does not know all settings that are followed".to_owned());
+    for (name, value) in tracked.names().zip(&settings) {
+        match value {
+            Some(value) if settings::can_follow(value) => {}
+            Some(_) => {
+                return Err(format!(
+                    "the server's {name} cannot be followed: it is not plain ASCII of at most {MAX_VALUE} bytes"
+                ));
+            }
+            None => return Err(format!("the server does not know the setting {name}")),
+        }
     }
+    let settings: Values = settings.into_iter().flatten().collect();
     let backend = Backend::fresh(key, &parameters, &settings);
     Ok(backend.tag().to_vec())
 }

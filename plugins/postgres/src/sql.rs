@@ -17,8 +17,21 @@ pub enum Lone<'a> {
     Deallocate(&'a [u8]),
     /// `DEALLOCATE ALL` or `DISCARD ALL`.
     ForgetAll,
-    /// `BEGIN` or `START TRANSACTION`, with `READ ONLY`.
+    /// `BEGIN` or `START TRANSACTION`.
+    Begin,
+    /// The same, with `READ ONLY`.
     BeginReadOnly,
+}
+
+impl Lone<'_> {
+    /// Whether it is known to change no setting, but for `DISCARD ALL`, which says so.
+    #[must_use]
+    pub fn sets_nothing(self) -> bool {
+        match self {
+            Self::Begin | Self::BeginReadOnly | Self::Deallocate(_) | Self::ForgetAll => true,
+            Self::Other | Self::SetLocal | Self::Set(_) => false,
+        }
+    }
 }
 
 /// Words that such a statement begins with.
@@ -127,8 +140,9 @@ fn begin<'a>(words: &Words<'a>) -> Lone<'a> {
     let is_read_only = rest
         .windows(2)
         .any(|two| is(two[0], b"READ") && is(two[1], b"ONLY"));
-    match is_read_only && rest.iter().copied().flatten().all(u8::is_ascii_alphabetic) {
-        true => Lone::BeginReadOnly,
+    match rest.iter().copied().flatten().all(u8::is_ascii_alphabetic) {
+        true if is_read_only => Lone::BeginReadOnly,
+        true => Lone::Begin,
         false => Lone::Other,
     }
 }
@@ -186,6 +200,8 @@ mod tests {
             (b"deallocate prepare all;", Lone::ForgetAll),
             (b"DEALLOCATE \"all\"", Lone::Deallocate(b"all")),
             (b"discard all", Lone::ForgetAll),
+            (b"BEGIN", Lone::Begin),
+            (b"begin work read write;", Lone::Begin),
             (b"BEGIN READ ONLY", Lone::BeginReadOnly),
             (
                 b"START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -222,9 +238,9 @@ mod tests {
             b"DISCARD TEMP",
             b"DEALLOCATE Upper",
             b"DEALLOCATE a b",
-            b"BEGIN",
-            b"BEGIN READ WRITE",
             b"BEGIN; SELECT 1",
+            b"BEGIN -- x",
+            b"BEGIN '",
             b"BEGIN READ ONLY; SELECT 1",
             b"START READ ONLY",
         ] {

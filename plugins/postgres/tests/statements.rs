@@ -194,6 +194,45 @@ fn a_statement_that_was_parsed_under_other_settings_is_nobody_elses() {
     );
 }
 
+/// `set_config()` may change back what it has changed before the server reports anything.
+#[test]
+fn a_statement_that_is_parsed_behind_who_knows_what_is_nobody_elses() {
+    let sql = "SELECT '01/02/2020'::date";
+    let shared = name_of(sql);
+    let names = |sent: &[u8], name: &str| {
+        let name = name.as_bytes();
+        sent.windows(name.len()).any(|part| part == name)
+    };
+    for (first, is_shared) in [
+        ("SELECT set_config('datestyle', 'German', true)", false),
+        ("BEGIN", true),
+    ] {
+        let mut session = greeted("transaction");
+        session.client(&[parse("", first), bind(""), execute("")].concat());
+        session.client(&[parse("a", sql), bind("a"), execute(""), sync()].concat());
+        assert_eq!(
+            names(&session.take_upstream(), &shared),
+            is_shared,
+            "{first}"
+        );
+    }
+    // Bound in another segment, the statement without a name may be another one.
+    let mut session = greeted("transaction");
+    session.client(&[parse("", "BEGIN"), sync()].concat());
+    session.upstream(&[parsed(), ready(b'I')].concat());
+    session.client(&[bind(""), execute(""), parse("a", sql)].concat());
+    assert!(!names(&session.take_upstream(), &shared));
+    // What is there already is used as ever.
+    let mut session = greeted("transaction");
+    session.client(&[parse("a", sql), sync()].concat());
+    session.take_upstream();
+    session.upstream(&[closed(), parsed(), ready(b'I')].concat());
+    let mut other = greeted("transaction").with_tag(left(&mut session).tag());
+    other.client(&[parse("", "SELECT f()"), bind(""), execute("")].concat());
+    other.client(&[parse("b", sql), bind("b"), execute(""), sync()].concat());
+    assert!(names(&other.take_upstream(), &shared));
+}
+
 /// Statements that end a transaction are parsed also in one that has failed.
 #[test]
 fn a_rollback_is_prepared_in_a_transaction_that_has_failed() {
@@ -484,8 +523,8 @@ fn a_statement_that_is_not_there_after_all_is_parsed_again() {
 #[test]
 fn a_long_pipeline_behind_a_statement_that_is_slow_is_taken_at_once() {
     let mut session = greeted("transaction");
-    session.client(&[parse("", "SELECT pg_sleep(1)"), bind(""), execute("")].concat());
     session.client(&parse("s", "SELECT 1"));
+    session.client(&[parse("", "SELECT pg_sleep(1)"), bind(""), execute("")].concat());
     session.take_upstream();
     let all = bind("s").repeat(16_000);
     let started = std::time::Instant::now();

@@ -141,7 +141,7 @@ impl Session {
                             match &sent {
                                 Sent::Parse(Some(parsing)) => {
                                     let is_its = self.lease.prepared().parsed(&parsing.key);
-                                    if is_its && !self.lease.is_tainted {
+                                    if is_its && !self.lease.is_tainted && !self.lease.is_pinned() {
                                         parsing.statement.is_good(self.who(), parsing.settings());
                                     }
                                 }

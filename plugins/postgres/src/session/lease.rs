@@ -23,6 +23,10 @@ pub(super) struct Lease {
     pub(super) unnamed: Unnamed,
     /// It has been parsed, and the client may bind it yet.
     pub(super) unbound: bool,
+    /// Whether that, or the portal without a name, changes no setting.
+    pub(super) harmless: Harmless,
+    /// Something has been run since all was answered that may have changed settings, of which nobody has heard yet.
+    pub(super) runs: bool,
     /// What has been sent since all was answered, and not been answered, that has the server forget all statements.
     pub(super) forgets: usize,
     /// Settings have changed in the transaction under way, and may change back.
@@ -49,6 +53,30 @@ pub(super) enum Unnamed {
     Sent(u64),
     /// The client's own.
     Own,
+}
+
+/// Whether the statement without a name is known to change no setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Harmless {
+    /// It is not.
+    #[default]
+    No,
+    /// It is, in this segment: whoever is passed over there is not run there either.
+    Parsed(u64),
+    /// So does the portal without a name.
+    Bound(u64),
+}
+
+impl Harmless {
+    /// The portal without a name becomes one of that statement, or of another.
+    pub(super) fn bound(self, is_unnamed: bool, in_segment: u64) -> Self {
+        match self {
+            Self::Parsed(segment) | Self::Bound(segment) if is_unnamed && segment == in_segment => {
+                Self::Bound(segment)
+            }
+            _ => Self::No,
+        }
+    }
 }
 
 /// What a client has sent since everything before it was answered.
@@ -127,6 +155,7 @@ impl Lease {
         if self.ledger.is_at_rest() {
             self.batch = Batch::Open;
             self.forgets = 0;
+            self.runs = false;
         }
         self.batch = match (self.batch, batch) {
             (before, Batch::Open) => before,

@@ -309,6 +309,14 @@ impl Prepared {
         self.is_changed
     }
 
+    /// Whether it is there, or has been sent, as its key says.
+    #[must_use]
+    pub fn has(&self, key: &Key) -> bool {
+        self.known
+            .iter()
+            .any(|(known, state)| known == key && !matches!(state, State::Distrusted(_)))
+    }
+
     /// Whether it has to be seen first what becomes of others: this one has been sent ahead of another `Sync`, or
     /// there is none that could make room.
     #[must_use]

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Side, Steps};
 
-use super::lease::{Batch, Lease};
+use super::lease::{Batch, Harmless, Lease};
 use super::ledger::Sent;
 use super::{MAX_STEPS, Named, Session};
 use crate::config::Pooling;
@@ -163,7 +163,7 @@ impl Session {
                 b'B' => self.bind(message, &mut out),
                 b'D' | b'C' => self.describe_or_close(head.kind, message, &mut out),
                 b'E' => self.execute(message, &mut out),
-                b'F' => self.passes(message, Sent::Query, Batch::Other, &mut out),
+                b'F' => self.calls(message, &mut out),
                 b'S' => self.passes(message, Sent::Sync, Batch::Open, &mut out),
                 b'c' | b'f' => self.passes(message, Sent::CopyEnd, Batch::Open, &mut out),
                 b'd' | b'H' => {
@@ -221,6 +221,7 @@ impl Session {
             self.taint();
         }
         let taken = self.passes(message, Sent::Query, batch, out);
+        self.lease.runs |= !lone.sets_nothing();
         self.lease.forgets += usize::from(lone == Lone::ForgetAll);
         taken
     }
@@ -242,11 +243,23 @@ impl Session {
 
     fn execute(&mut self, message: Message<'_>, out: &mut Outgoing) -> Taken {
         // The portal without a name is of this batch; another may be of any.
-        match message.body().first() {
-            None => MORE,
-            Some(0) => self.passes(message, Sent::Execute, Batch::Runs, out),
-            Some(_) => self.passes(message, Sent::Execute, Batch::Other, out),
-        }
+        let (batch, is_harmless) = match message.body().first() {
+            None => return MORE,
+            Some(0) => {
+                let bound = Harmless::Bound(self.lease.ledger.segment());
+                (Batch::Runs, self.lease.harmless == bound)
+            }
+            Some(_) => (Batch::Other, false),
+        };
+        let taken = self.passes(message, Sent::Execute, batch, out);
+        self.lease.runs |= !is_harmless;
+        taken
+    }
+
+    fn calls(&mut self, message: Message<'_>, out: &mut Outgoing) -> Taken {
+        let taken = self.passes(message, Sent::Query, Batch::Other, out);
+        self.lease.runs = true;
+        taken
     }
 
     /// Whether this is a query, and nothing else, that has the session forget a statement which no server

@@ -9,7 +9,7 @@ use super::message::{Message, whole_message};
 use super::outgoing::{Outgoing, whole};
 use super::{ANSWERS, MORE, Next, Taken, Wrong};
 use crate::session::Session;
-use crate::session::lease::{Batch, Unnamed};
+use crate::session::lease::{Batch, Harmless, Unnamed};
 use crate::session::ledger::{By, Closing, Parsing, Sent};
 use crate::sql::Lone;
 use crate::statements::{Need, PREFIX, Statement, server_name};
@@ -41,6 +41,10 @@ impl Session {
                 self.lease.unnamed = Unnamed::Sent(self.lease.ledger.segment());
             }
             self.lease.unbound = true;
+            self.lease.harmless = match lone.sets_nothing() {
+                true => Harmless::Parsed(self.lease.ledger.segment()),
+                false => Harmless::No,
+            };
             let batch = self.batch_of(lone);
             if batch == Batch::HarmlessSet {
                 self.taint();
@@ -66,6 +70,7 @@ impl Session {
             return ANSWERS;
         }
         let statement = self.shared.catalog.get(behind);
+        self.keeps_apart(&statement);
         if self.must_wait(&statement) {
             return ANSWERS;
         }
@@ -119,6 +124,16 @@ impl Session {
     /// Whether it has to be seen first what the client calls so.
     fn is_in_doubt(&self, name: &[u8]) -> bool {
         self.lease.ledger.is_in_doubt(name) || self.lease.is_forgetting()
+    }
+
+    /// What has to be parsed behind what may have changed settings is for nobody else: the server reports them
+    /// at the end of a segment at the earliest, and not at all what has changed back by then.
+    fn keeps_apart(&mut self, statement: &Statement) {
+        let is_sure = !self.lease.runs || self.lease.ledger.is_at_rest();
+        let key = statement.key(self.digest);
+        if !is_sure && !self.lease.is_tainted && !self.lease.prepared().has(&key) {
+            self.taint();
+        }
     }
 
     /// Makes room for a statement that the connection does not have. Returns whether it does not; then it
@@ -185,6 +200,12 @@ impl Session {
         };
         let old = wire::HEAD + portal.len() + 1 + name.len() + 1;
         let before = [portal, b"\0"].concat();
+        if portal.is_empty() {
+            self.lease.harmless = self
+                .lease
+                .harmless
+                .bound(name.is_empty(), self.lease.ledger.segment());
+        }
         if name.is_empty() {
             let batch = match portal.is_empty() {
                 true => Batch::Bound,
@@ -319,8 +340,11 @@ impl Session {
             return ANSWERS;
         }
         let name = match self.names.get(name).map(Rc::clone) {
-            Some(statement) if self.must_wait(&statement) => return ANSWERS,
             Some(statement) => {
+                self.keeps_apart(&statement);
+                if self.must_wait(&statement) {
+                    return ANSWERS;
+                }
                 self.ensure(&statement, out);
                 server_name(&statement.key(self.digest))
             }
