@@ -73,7 +73,8 @@ fn key(client: CancelKey) -> [u8; 15] {
 impl Running {
     fn encode(&self) -> Vec<u8> {
         let group = self.group.as_deref().unwrap_or_default();
-        let mut entry = vec![QUIET];
+        let mut entry = Vec::with_capacity(14 + group.len() + self.endpoint.len());
+        entry.push(QUIET);
         entry.extend_from_slice(&self.backend);
         entry.push(u8::from(self.group.is_some()));
         entry.extend((group.len() as u32).to_le_bytes());

@@ -96,6 +96,14 @@ pub(super) enum Batch {
 }
 
 impl Lease {
+    /// The next one of a session, which takes the storage of the one before.
+    pub(super) fn renew(&mut self) {
+        *self = Self {
+            ledger: self.ledger.renewed(),
+            ..Self::default()
+        };
+    }
+
     /// Of this connection, to a server at this address.
     pub(super) fn adopt(&mut self, backend: Backend, endpoint: &str) {
         self.backend = backend;

@@ -7,140 +7,21 @@
 //! extended protocol has the server pass over everything up to the next `Sync`, and while it takes data of
 //! a `COPY` it passes over `Sync` itself.
 
+mod sent;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::rc::Rc;
 
-use crate::statements::{Key, Statement};
+pub(super) use sent::{By, Closing, Parsing, Sent};
 
 /// The most that may be sent which has not been answered. Past that a client waits.
 const MAX_SENT: usize = 1 << 14;
 
+/// How many that usually are.
+const USUAL: usize = 8;
+
 /// The most bytes of statements in them.
 const MAX_HELD: usize = 256 << 10;
-
-/// What a statement counts besides its text: an error may have a thousand of them undone in one call, and no
-/// more.
-const OVERHEAD: usize = 256;
-
-/// One thing that was sent.
-#[derive(Debug)]
-pub(super) enum Sent {
-    /// `Query`, or `FunctionCall`.
-    Query,
-    /// A `Query` of our own.
-    OwnQuery,
-    /// `Parse` of the statement without a name.
-    ParseUnnamed,
-    /// `Parse`.
-    Parse(Option<Box<Parsing>>),
-    /// `Bind`.
-    Bind,
-    /// `Describe`.
-    Describe,
-    /// `Execute`.
-    Execute,
-    /// `Close`.
-    Close(Option<Box<Closing>>),
-    /// `Sync`.
-    Sync,
-    /// `CopyDone` or `CopyFail`, with which the data end.
-    CopyEnd,
-}
-
-/// `Parse` of a statement that connections share.
-#[derive(Debug)]
-pub(super) struct Parsing {
-    /// What it is.
-    pub(super) key: Key,
-    /// The segment that it belongs to.
-    pub(super) segment: u64,
-    /// Who sees the answer.
-    pub(super) by: By,
-    /// The statement itself.
-    pub(super) statement: Rc<Statement>,
-    /// What the client calls it, if it does so from now on.
-    pub(super) name: Option<Box<[u8]>>,
-}
-
-impl Parsing {
-    /// Of the settings under which it is parsed.
-    pub(super) fn settings(&self) -> [u8; 8] {
-        let mut settings = [0; 8];
-        settings.copy_from_slice(&self.key[self.key.len() - 8..]);
-        settings
-    }
-}
-
-/// `Close` of a statement that connections share.
-#[derive(Debug)]
-pub(super) enum Closing {
-    /// Ours, of one too many, or of one that may not be there.
-    Own(Option<Key>),
-    /// Answered for the client, which has called it so.
-    Answered(Option<(Box<[u8]>, Rc<Statement>)>),
-}
-
-/// Whose a `Parse` is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
-    /// The client's, and it gets the server's answer.
-    Client,
-    /// Ours.
-    Own,
-    /// The client's; the statement is there already, and the server is not asked.
-    Answered,
-}
-
-impl Sent {
-    /// What we answer ourselves: the type of the answer, once its turn has come.
-    fn answered(&self) -> Option<u8> {
-        match self {
-            Self::Parse(Some(parsing)) if parsing.by == By::Answered => Some(b'1'),
-            Self::Close(Some(closing)) if matches!(**closing, Closing::Answered(_)) => Some(b'3'),
-            _ => None,
-        }
-    }
-
-    /// The name that it gives to a statement, or takes away.
-    fn name(&self) -> Option<&[u8]> {
-        match self {
-            Self::Parse(Some(parsing)) => parsing.name.as_deref(),
-            Self::Close(Some(closing)) => match &**closing {
-                Closing::Answered(named) => named.as_ref().map(|(name, _)| &**name),
-                Closing::Own(_) => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// Whether a transaction may end with it, or begin.
-    fn is_end(&self) -> bool {
-        matches!(self, Self::Query | Self::Sync)
-    }
-
-    /// The bytes of a statement that it keeps.
-    fn held(&self) -> usize {
-        match self {
-            Self::Parse(Some(parsing)) => parsing.statement.body.len() + OVERHEAD,
-            Self::Close(Some(closing)) => match &**closing {
-                Closing::Answered(Some((_, statement))) => statement.body.len() + OVERHEAD,
-                _ => 0,
-            },
-            _ => 0,
-        }
-    }
-
-    /// Whether the client knows nothing of it.
-    pub(super) fn is_own(&self) -> bool {
-        match self {
-            Self::OwnQuery => true,
-            Self::Parse(Some(parsing)) => parsing.by == By::Own,
-            Self::Close(Some(closing)) => matches!(**closing, Closing::Own(_)),
-            _ => false,
-        }
-    }
-}
 
 /// What has been sent and not been answered.
 #[derive(Debug)]
@@ -208,6 +89,17 @@ impl Default for Ledger {
 }
 
 impl Ledger {
+    /// One of which nothing is known, in the storage of this one, if that is no more than a lease usually needs.
+    pub(super) fn renewed(&mut self) -> Self {
+        let mut sent = std::mem::take(&mut self.sent);
+        sent.clear();
+        sent.shrink_to(USUAL);
+        Self {
+            sent,
+            ..Self::default()
+        }
+    }
+
     /// Nothing is under way, and no transaction open.
     pub(super) fn is_idle(&self) -> bool {
         self.is_at_rest() && self.status == b'I' && self.doubt == Doubt::None

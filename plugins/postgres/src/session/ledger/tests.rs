@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::statements::Catalog;
+use crate::statements::{Catalog, Key};
 
 fn ledger(sent: impl IntoIterator<Item = Sent>) -> Ledger {
     let mut ledger = Ledger::default();

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Side, Steps};
 
-use super::lease::{Batch, Harmless, Lease};
+use super::lease::{Batch, Harmless};
 use super::ledger::Sent;
 use super::{MAX_STEPS, Named, Session};
 use crate::config::Pooling;
@@ -61,7 +61,7 @@ const ANSWERS: Taken = Taken::Not(Next::Answers);
 impl Session {
     /// The client has sent this, and no connection is leased.
     pub(super) fn messages_without_lease(&mut self, shown: &[u8]) -> Choice {
-        self.lease = Lease::default();
+        self.lease.renew();
         if let Parsed::Complete { value: head, .. } = wire::head(shown)
             && matches!(head.kind, b'd' | b'c' | b'f' | b'H')
         {
