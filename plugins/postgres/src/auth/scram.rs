@@ -33,12 +33,15 @@ impl Verifier {
     /// Of a password. Costs `iterations` times two hashes.
     #[must_use]
     pub fn new(password: &[u8], salt: &[u8], iterations: u32) -> Self {
-        let salted = salted(password, salt, iterations);
+        Self::of(&salted(password, salt, iterations), salt, iterations)
+    }
+
+    fn of(salted: &Key, salt: &[u8], iterations: u32) -> Self {
         Self {
             salt: salt.to_vec(),
             iterations,
-            stored_key: Sha256::digest(hmac(&salted, b"Client Key")).into(),
-            server_key: hmac(&salted, b"Server Key"),
+            stored_key: Sha256::digest(hmac(salted, b"Client Key")).into(),
+            server_key: hmac(salted, b"Server Key"),
         }
     }
 
@@ -69,6 +72,56 @@ impl Verifier {
             stored_key: key(stored)?,
             server_key: key(server)?,
         })
+    }
+}
+
+/// A verifier that is worked out in parts, since a call of a plugin has only so much time: PBKDF2 (RFC 8018, section
+/// 5.2), of one block.
+#[derive(Clone)]
+pub struct Stretching {
+    password: Hmac<Sha256>,
+    salt: Vec<u8>,
+    last: Key,
+    sum: Key,
+    done: u32,
+}
+
+impl Stretching {
+    /// Of a password, with [`ITERATIONS`].
+    #[must_use]
+    pub fn new(password: &[u8], salt: &[u8]) -> Self {
+        let password = keyed(password);
+        let first = mac(&password, &[salt, &1_u32.to_be_bytes()].concat());
+        Self {
+            password,
+            salt: salt.to_vec(),
+            last: first,
+            sum: first,
+            done: 1,
+        }
+    }
+
+    /// Works on it until so many iterations are done.
+    pub fn work(&mut self, until: u32) {
+        for _ in self.done..until.min(ITERATIONS) {
+            self.last = mac(&self.password, &self.last);
+            xor(&mut self.sum, &self.last);
+            self.done += 1;
+        }
+    }
+
+    /// The verifier.
+    #[must_use]
+    pub fn finish(mut self) -> Verifier {
+        self.work(ITERATIONS);
+        Verifier::of(&self.sum, &self.salt, ITERATIONS)
+    }
+}
+
+/// Keys stay out of logs.
+impl std::fmt::Debug for Stretching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stretching").finish_non_exhaustive()
     }
 }
 
@@ -309,10 +362,19 @@ fn salted(password: &[u8], salt: &[u8], iterations: u32) -> Key {
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Key {
+    mac(&keyed(key), message)
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
     // Keys of any length will do.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+    let Ok(mac) = Hmac::<Sha256>::new_from_slice(key) else {
         unreachable!("HMAC takes keys of any length");
     };
+    mac
+}
+
+fn mac(keyed: &Hmac<Sha256>, message: &[u8]) -> Key {
+    let mut mac = keyed.clone();
     mac.update(message);
     mac.finalize().into_bytes().into()
 }
@@ -330,6 +392,18 @@ mod tests {
 
     /// RFC 7677, section 3: user "user", password "pencil".
     const SALT: &str = "W22ZaJ0SNY7soEsUEjb6gQ==";
+
+    #[test]
+    fn a_verifier_is_the_same_in_whatever_parts_it_is_worked_out() {
+        let whole = Verifier::new(b"pencil", b"salt", ITERATIONS);
+        for parts in [&[][..], &[1, 2, 2048], &[4095, 4096, 9999]] {
+            let mut stretching = Stretching::new(b"pencil", b"salt");
+            for until in parts {
+                stretching.work(*until);
+            }
+            assert_eq!(stretching.finish(), whole);
+        }
+    }
 
     #[test]
     fn the_client_does_as_the_rfc_says() {

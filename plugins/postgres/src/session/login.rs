@@ -6,8 +6,8 @@ use std::time::Duration;
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Side, Steps};
 
-use super::{Account, Named, Session};
-use crate::auth::scram::{ITERATIONS, MECHANISM, Server, Verifier};
+use super::{Account, Known, Named, Session};
+use crate::auth::scram::{ITERATIONS, MECHANISM, Server, Stretching, Verifier};
 use crate::auth::{Secret, scram};
 use crate::cancel::Running;
 use crate::config::{Auth, Pooling};
@@ -180,6 +180,7 @@ impl Session {
             }
             // Nor does who does not exist hear of it before the end.
             Some(Auth::Scram) | None => {
+                self.begins_verifier(&user);
                 self.stage = Stage::Sasl;
                 let mechanisms = [MECHANISM.as_bytes(), b"\0\0"].concat();
                 write::authentication(10, &mechanisms)
@@ -339,10 +340,27 @@ impl Session {
             return Ok(Verifier::of_nobody(&salt, crate::random()?));
         };
         let mut verifiers = self.shared.verifiers.borrow_mut();
-        let known = verifiers.entry(user.to_owned());
-        let verifier =
-            known.or_insert_with(|| Verifier::new(password.as_bytes(), &salt, ITERATIONS));
-        Ok(verifier.clone())
+        let verifier = match verifiers.remove(user) {
+            Some(Known::Whole(verifier)) => verifier,
+            Some(Known::InPart(stretching)) => stretching.finish(),
+            None => Verifier::new(password.as_bytes(), &salt, ITERATIONS),
+        };
+        verifiers.insert(user.to_owned(), Known::Whole(verifier.clone()));
+        Ok(verifier)
+    }
+
+    /// The first half of the work for [`verifier`](Self::verifier), while the client is asked to begin.
+    fn begins_verifier(&self, user: &str) {
+        let secret = self.account().and_then(|account| account.secret.as_ref());
+        let mut verifiers = self.shared.verifiers.borrow_mut();
+        if let Some(Secret::Plain(password)) = secret
+            && !verifiers.contains_key(user)
+        {
+            let salt = self.shared.salter.salt_of(user);
+            let mut stretching = Stretching::new(password.as_bytes(), &salt);
+            stretching.work(ITERATIONS / 2);
+            verifiers.insert(user.to_owned(), Known::InPart(stretching));
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use leaseway_sdk::{
 };
 
 use crate::auth::Secret;
-use crate::auth::scram::Verifier;
+use crate::auth::scram::{Stretching, Verifier};
 use crate::backend::{Backend, CancelKey};
 use crate::config::{Auth, Config, Pooling};
 use crate::greeting::Greeting;
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     accounts: BTreeMap<String, Account>,
     /// Of passwords that are known as such, once they have been needed: they cost thousands of
     /// hashes.
-    verifiers: RefCell<BTreeMap<String, Verifier>>,
+    verifiers: RefCell<BTreeMap<String, Known>>,
     salter: Salter,
     /// The statements that clients have prepared.
     catalog: Catalog,
@@ -81,6 +81,12 @@ impl Shared {
             canonical: RefCell::default(),
         }
     }
+}
+
+/// What has been worked out of a verifier.
+enum Known {
+    InPart(Stretching),
+    Whole(Verifier),
 }
 
 /// What is known of a user.
