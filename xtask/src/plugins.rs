@@ -26,6 +26,10 @@ const PLUGINS: &[Plugin] = &[
         name: "postgres",
     },
     Plugin {
+        package: "leaseway-plugin-sni",
+        name: "sni",
+    },
+    Plugin {
         package: "leaseway-example-line",
         name: "line",
     },

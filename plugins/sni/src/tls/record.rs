@@ -1,0 +1,247 @@
+//! Putting a ClientHello together out of records.
+//!
+//! A handshake message may be spread over any number of records, and a record over any number of
+//! segments (RFC 8446, section 5.1). [`Assembler`] is shown what a client has sent so far, again
+//! and with more, goes on where it has stopped, and holds no more than one message.
+
+use super::{Alert, CLIENT_HELLO, HANDSHAKE, Refusal};
+
+/// Over how many records a ClientHello may be spread.
+pub const MAX_RECORDS: u32 = 1024;
+
+/// The longest fragment of a record in the clear (RFC 8446, section 5.1).
+pub const MAX_FRAGMENT: usize = 1 << 14;
+
+/// What stands in front of a fragment: type, version and length.
+const RECORD_HEADER: usize = 5;
+
+/// What stands in front of a handshake message: type and length.
+const MESSAGE_HEADER: usize = 4;
+
+/// How many bytes of what is no TLS are told to the operator: enough to know a protocol by, too
+/// few for a password.
+const EXCERPT: usize = 4;
+
+/// A ClientHello that is being put together.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    /// How many of the client's bytes have been looked at.
+    at: usize,
+    /// How many bytes the fragment under way still has.
+    left: usize,
+    /// How many records have begun.
+    records: u32,
+    /// The message so far, with its header.
+    message: Vec<u8>,
+}
+
+/// A whole ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole<'a> {
+    /// The message, without its header.
+    pub body: &'a [u8],
+    /// How many of the client's bytes carry it, record headers included.
+    pub end: usize,
+}
+
+impl Assembler {
+    /// Looks at everything that the client has sent, of which earlier calls have seen a part. None:
+    /// there has to be more. `max` bounds the message.
+    ///
+    /// # Errors
+    ///
+    /// If this does not begin with a ClientHello that could be taken. As soon as that is certain.
+    pub fn take(&mut self, sent: &[u8], max: usize) -> Result<Option<Whole<'_>>, Refusal> {
+        loop {
+            let rest = sent.get(self.at..).unwrap_or_default();
+            if self.left == 0 {
+                let Some(length) = self.header(rest)? else {
+                    return Ok(None);
+                };
+                self.at += RECORD_HEADER;
+                self.left = length;
+                continue;
+            }
+            let wanted = self.wanted();
+            let count = rest.len().min(self.left).min(wanted - self.message.len());
+            if count == 0 {
+                return Ok(None);
+            }
+            self.message.extend_from_slice(&rest[..count]);
+            self.at += count;
+            self.left -= count;
+            self.judge(max)?;
+            if self.message.len() >= MESSAGE_HEADER && self.message.len() == self.wanted() {
+                return Ok(Some(Whole {
+                    body: &self.message[MESSAGE_HEADER..],
+                    end: self.at,
+                }));
+            }
+        }
+    }
+
+    /// How long the message is, as far as is known.
+    fn wanted(&self) -> usize {
+        match self.message.get(1..MESSAGE_HEADER) {
+            None => MESSAGE_HEADER,
+            Some(length) => length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+                .saturating_add(MESSAGE_HEADER),
+        }
+    }
+
+    /// Refuses a message that is no ClientHello, or too long.
+    fn judge(&self, max: usize) -> Result<(), Refusal> {
+        match self.message.first() {
+            Some(&CLIENT_HELLO) | None => {}
+            Some(other) => {
+                let why = format!("the first handshake message is of type {other}, no ClientHello");
+                return Err(Refusal::new(Alert::UnexpectedMessage, why));
+            }
+        }
+        let length = self.wanted() - MESSAGE_HEADER;
+        if length > max {
+            let why = format!("a ClientHello of {length} bytes, at most {max} (`max-hello`)");
+            return Err(Refusal::new(Alert::DecodeError, why));
+        }
+        Ok(())
+    }
+
+    /// Reads the header of a record: how long its fragment is, if all of the header is there.
+    fn header(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
+        match rest.first() {
+            None => return Ok(None),
+            Some(&HANDSHAKE) => {}
+            Some(_) if self.records == 0 => return first_type(rest).map(|()| None),
+            Some(other) => {
+                let why = format!("a record of type {other} in the middle of a ClientHello");
+                return Err(Refusal::new(Alert::UnexpectedMessage, why));
+            }
+        }
+        // The minor version says nothing, and is not to be looked at.
+        if let Some(major) = rest.get(1).filter(|major| **major != 3) {
+            let why = format!("a record of version {major}, no TLS");
+            return Err(Refusal::new(Alert::ProtocolVersion, why));
+        }
+        let Some(length) = rest.get(3..RECORD_HEADER) else {
+            return Ok(None);
+        };
+        let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
+        if length == 0 {
+            let why = "an empty record where a ClientHello should be";
+            return Err(Refusal::new(Alert::UnexpectedMessage, why));
+        }
+        if length > MAX_FRAGMENT {
+            let why = format!("a record of {length} bytes, at most {MAX_FRAGMENT}");
+            return Err(Refusal::new(Alert::RecordOverflow, why));
+        }
+        self.records += 1;
+        if self.records > MAX_RECORDS {
+            let why = format!("a ClientHello in more than {MAX_RECORDS} records");
+            return Err(Refusal::new(Alert::DecodeError, why));
+        }
+        Ok(Some(length))
+    }
+}
+
+/// The first byte is not that of a handshake record: what is it then? Waits for the third byte
+/// where that tells.
+fn first_type(sent: &[u8]) -> Result<(), Refusal> {
+    // SSLv2 has a length with its highest bit set there, and its CLIENT-HELLO has type 1 (RFC 6101,
+    // appendix E).
+    if sent[0] & 0x80 != 0 {
+        match sent.get(2) {
+            None => return Ok(()),
+            Some(&CLIENT_HELLO) => {
+                let why = "a ClientHello in the form of SSLv2 (RFC 6176 forbids it)";
+                return Err(Refusal::new(Alert::ProtocolVersion, why));
+            }
+            Some(_) => {}
+        }
+    }
+    let begin = sent[..sent.len().min(EXCERPT)].escape_ascii();
+    let why = format!("the client does not speak TLS: it began with \"{begin}\"");
+    Err(Refusal::new(Alert::UnexpectedMessage, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(fragment: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(fragment.len()).unwrap().to_be_bytes();
+        [&[22, 3, 1][..], &length, fragment].concat()
+    }
+
+    fn refused(sent: &[u8], max: usize) -> (Alert, String) {
+        match Assembler::default().take(sent, max) {
+            Err(refusal) => (refusal.alert, refusal.why.into_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_message_may_be_spread_over_records_its_header_too() {
+        let message = b"\x01\x00\x00\x05hello";
+        for pieces in 1..=message.len() {
+            let sent: Vec<u8> = message.chunks(pieces).flat_map(record).collect();
+            let mut assembler = Assembler::default();
+            for end in 0..sent.len() {
+                assert_eq!(assembler.take(&sent[..end], 5), Ok(None), "{end}");
+            }
+            let whole = assembler.take(&sent, 5).unwrap().unwrap();
+            assert_eq!((whole.body, whole.end), (&b"hello"[..], sent.len()));
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_message_is_not_part_of_it() {
+        let mut sent = record(b"\x01\x00\x00\x02hi\x02more");
+        let mut assembler = Assembler::default();
+        let whole = assembler.take(&sent, 10).unwrap().unwrap();
+        assert_eq!((whole.body, whole.end), (&b"hi"[..], 11));
+        sent.extend(b"anything");
+        let mut assembler = Assembler::default();
+        assert_eq!(assembler.take(&sent, 10).unwrap().unwrap().end, 11);
+        let mut assembler = Assembler::default();
+        let none = record(b"\x01\x00\x00\x00");
+        assert_eq!(assembler.take(&none, 10).unwrap().unwrap().body, b"");
+    }
+
+    #[test]
+    fn what_is_no_hello_is_refused_at_its_first_sign() {
+        for (sent, alert) in [
+            (&b"G"[..], Alert::UnexpectedMessage),
+            (b"\x00\x00\x00\x08", Alert::UnexpectedMessage),
+            (b"\x15\x03\x03\x00\x02\x02\x28", Alert::UnexpectedMessage),
+            (b"\x17", Alert::UnexpectedMessage),
+            (b"\x80\x2e\x01", Alert::ProtocolVersion),
+            (b"\x80\x2e\x02", Alert::UnexpectedMessage),
+            (b"\x16\x02", Alert::ProtocolVersion),
+            (b"\x16\x03\x01\x00\x00", Alert::UnexpectedMessage),
+            (b"\x16\x03\x01\x40\x01", Alert::RecordOverflow),
+            (b"\x16\x03\x01\x40\x00\x02", Alert::UnexpectedMessage),
+            (b"\x16\x03\x01\x00\x04\x01\x00\x00\x09", Alert::DecodeError),
+            (b"\x16\x03\x01\x00\x01\x01\x15", Alert::UnexpectedMessage),
+        ] {
+            assert_eq!(refused(sent, 8).0, alert, "{}", sent.escape_ascii());
+            let before = &sent[..sent.len() - 1];
+            if sent.len() < 5 && sent[0] & 0x80 != 0 || sent[0] == 22 {
+                assert_eq!(Assembler::default().take(before, 8), Ok(None));
+            }
+        }
+        let (_, why) = refused(b"AUTH hunter2", 8);
+        assert!(
+            why.contains("\"AUTH\"") && !why.contains("hunter2"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn records_without_end_are_refused() {
+        let sent = record(b"\x01\x00\x10\x00");
+        let sent = [sent, record(b"x").repeat(MAX_RECORDS as usize)].concat();
+        assert_eq!(refused(&sent, 8192).0, Alert::DecodeError);
+    }
+}
