@@ -22,6 +22,7 @@ pub mod python;
 pub mod redis;
 pub mod relay;
 pub mod resp;
+pub mod tls;
 pub mod tool;
 pub mod wait;
 pub mod watch;

@@ -63,6 +63,22 @@ pub async fn pgbench_within(args: &[&str], deadline: Duration) -> Option<Output>
     run_within("pgbench", args, deadline, "apt-get install postgresql").await
 }
 
+/// Runs curl.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn curl(args: &[&str], deadline: Duration) -> Output {
+    run("curl", args, deadline, "apt-get install curl").await
+}
+
+/// Runs openssl, without anything to read.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn openssl(args: &[&str], deadline: Duration) -> Output {
+    run("openssl", args, deadline, "apt-get install openssl").await
+}
+
 /// Runs any program; `mend` is how to get it.
 pub(crate) async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
     run_within(program, args, deadline, mend)

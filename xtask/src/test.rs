@@ -23,6 +23,9 @@ const SERVERS: &[(&str, &str)] = &[
     ("pg_ctlcluster", "postgresql"),
     ("psql", "postgresql-client"),
     ("pgbench", "postgresql"),
+    ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
 ];
 
 /// Runs all stages.
@@ -40,7 +43,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
     report.stage(
         "servers",
-        "look for redis-server, redis-tools and postgresql",
+        "look for redis-server, redis-tools, postgresql, nginx, openssl and curl",
         install,
     )?;
     report.stage("drivers", "cargo xtask drivers", drivers::run)?;
@@ -60,7 +63,7 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         .env("LEASEWAY_PLUGINS", workspace.plugins());
     report.command("tests", &test)?;
     // Workspaces of their own, which none of the other stages knows.
-    for plugin in ["postgres", "redis"] {
+    for plugin in ["postgres", "redis", "sni"] {
         let fuzz = format!("plugins/{plugin}/fuzz/Cargo.toml");
         let build = cargo(workspace, ["build", "--locked", "--manifest-path"])
             .arg(workspace.root().join(fuzz))
