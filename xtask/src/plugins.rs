@@ -30,6 +30,10 @@ const PLUGINS: &[Plugin] = &[
         name: "sni",
     },
     Plugin {
+        package: "leaseway-plugin-memcached",
+        name: "memcached",
+    },
+    Plugin {
         package: "leaseway-example-line",
         name: "line",
     },

@@ -26,6 +26,8 @@ const SERVERS: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("openssl", "openssl"),
     ("curl", "curl"),
+    ("memcached", "memcached"),
+    ("memccapable", "libmemcached-tools"),
 ];
 
 /// Runs all stages.
@@ -43,7 +45,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
     report.stage(
         "servers",
-        "look for redis-server, redis-tools, postgresql, nginx, openssl and curl",
+        "look for redis-server, redis-tools, postgresql, nginx, openssl, curl and memcached",
         install,
     )?;
     report.stage("drivers", "cargo xtask drivers", drivers::run)?;
@@ -63,7 +65,7 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         .env("LEASEWAY_PLUGINS", workspace.plugins());
     report.command("tests", &test)?;
     // Workspaces of their own, which none of the other stages knows.
-    for plugin in ["postgres", "redis", "sni"] {
+    for plugin in ["memcached", "postgres", "redis", "sni"] {
         let fuzz = format!("plugins/{plugin}/fuzz/Cargo.toml");
         let build = cargo(workspace, ["build", "--locked", "--manifest-path"])
             .arg(workspace.root().join(fuzz))

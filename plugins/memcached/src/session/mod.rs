@@ -1,0 +1,180 @@
+//! One client: what of its commands shares a connection, and what has one of its own.
+//!
+//! A command that earns exactly one reply, and is all there, shares a connection ([`share`]). All
+//! others go over a connection of their own ([`batch`]), at whose end the server is asked for its
+//! version: with that answer, all that came before is in, however much it was. A retrieval from
+//! several servers asks one after the other ([`scatter`]).
+
+mod batch;
+mod scatter;
+mod share;
+
+use std::rc::Rc;
+
+use leaseway_sdk::frame::Parsed;
+use leaseway_sdk::{
+    Choice, ChooseUpstream, LeaseError, OnData, OnEof, OnLeaseFailed, OnRequestFailed, Side, Steps,
+    Target,
+};
+
+use crate::places::{Place, Places};
+use crate::wire::binary;
+use crate::wire::request::{Class, Command, Front, front};
+use batch::Batch;
+use scatter::Scatter;
+
+/// The state of one client.
+pub struct Session {
+    places: Rc<Places>,
+    /// What it has last asked for.
+    named: Option<Place>,
+    /// What it does with the connection that is leased or asked for.
+    lease: Lease,
+}
+
+#[derive(Default)]
+enum Lease {
+    /// There is none.
+    #[default]
+    None,
+    Batch(Batch),
+    Scatter(Scatter),
+}
+
+impl Session {
+    pub(crate) fn new(places: Rc<Places>) -> Self {
+        Self {
+            places,
+            named: None,
+            lease: Lease::None,
+        }
+    }
+
+    /// What to lease; none if the host has been told of that last.
+    fn target(&mut self, place: Place) -> Option<Target> {
+        if self.named.replace(place) == Some(place) {
+            return None;
+        }
+        Some(self.places.target(place))
+    }
+
+    /// Where all keys of a command are; none if they are in several places.
+    fn place(&self, command: &Command<'_>) -> Option<Place> {
+        let mut keys = command.keys();
+        let Some(first) = keys.next() else {
+            return Some(Place::Any);
+        };
+        let place = self.places.of(first);
+        (self.places.is_single() || keys.all(|key| self.places.of(key) == place)).then_some(place)
+    }
+
+    /// Whether a command is for a server as a whole, and there are several.
+    fn is_for_each(&self, command: &Command<'_>) -> bool {
+        matches!(command.class, Class::Admin { .. }) && !self.places.is_single()
+    }
+
+    /// The first request stands alone, or needs no server.
+    fn alone(&mut self, shown: &[u8]) -> Choice {
+        match front(shown) {
+            Parsed::Incomplete { .. } => Choice::NeedMore,
+            Parsed::Invalid(why) => Choice::refuse(error(why), why),
+            Parsed::Complete { value, .. } => match value {
+                Front::Command(command) if self.is_for_each(&command) => {
+                    let name = command.head().next().unwrap_or_default().escape_ascii();
+                    let error = error(&format!(
+                        "CLIENT_ERROR leaseway: `{name}` is for one server, and keys are on \
+                         several; ask each of them"
+                    ));
+                    let steps = Steps::new().send(Side::Client, error);
+                    Choice::answer(steps.discard(command.length))
+                }
+                Front::Command(command) => match self.place(&command) {
+                    Some(place) => self.batch(place, &command, shown),
+                    None => self.scatter(&command),
+                },
+                Front::Noop(length) => {
+                    Choice::answer(Steps::new().discard(length).send(Side::Client, *b"MN\r\n"))
+                }
+                Front::Quit => Choice::answer(Steps::new().close("the client said quit")),
+                Front::Refused {
+                    error: why,
+                    length: Some(length),
+                } => {
+                    let steps = Steps::new().send(Side::Client, error(&why));
+                    Choice::answer(steps.discard(length))
+                }
+                Front::Refused {
+                    error: why,
+                    length: None,
+                } => Choice::refuse(error(&why), why),
+                Front::Binary(header) => Choice::refuse(
+                    binary::refusal(&header),
+                    "the client speaks the binary protocol",
+                ),
+            },
+        }
+    }
+}
+
+/// A line of memcached's.
+fn error(text: &str) -> Vec<u8> {
+    format!("{text}\r\n").into_bytes()
+}
+
+/// An error of the relay's own.
+fn own_error(why: &LeaseError) -> Vec<u8> {
+    // One line, whatever it was made of.
+    let why = why.to_string().replace(['\r', '\n'], " ");
+    error(&format!("SERVER_ERROR leaseway: {why}"))
+}
+
+impl ChooseUpstream for Session {
+    fn choose_upstream(&mut self, shown: &[u8]) -> Choice {
+        self.lease = Lease::None;
+        match self.shareable(shown) {
+            Some((place, requests)) => Choice::share(self.target(place), requests),
+            None => self.alone(shown),
+        }
+    }
+}
+
+impl OnData for Session {
+    fn on_data(&mut self, origin: Side, data: &[u8]) -> Steps {
+        match (&mut self.lease, origin) {
+            (Lease::Batch(batch), Side::Client) => batch.rest(data),
+            (Lease::Batch(batch), Side::Upstream) => batch.replies(data),
+            // What the client sends meanwhile waits for its turn.
+            (Lease::Scatter(_) | Lease::None, Side::Client) => Steps::new(),
+            (Lease::Scatter(_), Side::Upstream) => self.gather(data),
+            (Lease::None, Side::Upstream) => Steps::new().close("the server spoke unasked"),
+        }
+    }
+}
+
+impl OnEof for Session {
+    fn on_eof(&mut self, _: Side) -> Steps {
+        match &self.lease {
+            Lease::Batch(batch) if batch.is_cut() => {
+                Steps::new().close("the client closed its side in the middle of a value")
+            }
+            // What was asked for is answered.
+            _ => Steps::new(),
+        }
+    }
+}
+
+impl OnLeaseFailed for Session {
+    fn on_lease_failed(&mut self, why: &LeaseError) -> Steps {
+        match std::mem::take(&mut self.lease) {
+            Lease::Batch(batch) => batch.failed(why),
+            Lease::Scatter(scatter) => scatter.failed(why),
+            Lease::None => Steps::new(),
+        }
+    }
+}
+
+impl OnRequestFailed for Session {
+    fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Vec<u8> {
+        own_error(why).repeat(replies as usize)
+    }
+}

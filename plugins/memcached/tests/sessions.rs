@@ -1,0 +1,407 @@
+//! What shares a connection, what has one of its own, and what the relay answers itself.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::*;
+use leaseway_plugin_memcached::Memcached;
+use leaseway_sdk::testing::{self, ScriptedConnection, ScriptedSession, SessionEnd};
+use leaseway_sdk::{Hooks, LeaseError, Plugin, Side, Target};
+
+#[test]
+fn commands_of_one_reply_share() {
+    let mut session = session();
+    exchange(
+        &mut session,
+        "set a 0 0 1\r\nx\r\nget a b\r\n",
+        "STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n",
+    );
+    exchange(
+        &mut session,
+        "mg a v\r\nms a 1\r\ny\r\n",
+        "VA 1\r\nx\r\nHD\r\n",
+    );
+    exchange(
+        &mut session,
+        "version\r\nincr n 1\r\n",
+        "VERSION 1\r\nNOT_FOUND\r\n",
+    );
+    assert!(session.leases().is_empty());
+}
+
+#[test]
+fn what_may_stay_silent_has_its_own_connection_and_a_sentinel() {
+    let mut session = session();
+    alone(
+        &mut session,
+        "set a 0 0 1 noreply\r\nx\r\nget a\r\n",
+        "VALUE a 0 1\r\nx\r\nEND\r\n",
+    );
+    alone(
+        &mut session,
+        "set a 0 0 1 noreply\r\nx\r\n",
+        "SERVER_ERROR out of memory\r\n",
+    );
+    alone(&mut session, "delete a noreply\r\n", "");
+    alone(
+        &mut session,
+        "stats\r\n",
+        "STAT pid 1\r\nSTAT x END\r\nEND\r\n",
+    );
+    alone(&mut session, "flush_all\r\n", "OK\r\n");
+    // A client's own `mn` comes behind all that is quiet.
+    session.client(b"mg a v q\r\nmg b v q\r\nmn\r\n");
+    assert_eq!(
+        escaped(&session.take_upstream()),
+        escaped(b"mg a v q\r\nmg b v q\r\nversion\r\n")
+    );
+    session.upstream(b"VA 1\r\nx\r\n");
+    assert_eq!(session.take_client(), b"VA 1\r\nx\r\n");
+    session.upstream(ANSWER.as_bytes());
+    assert_eq!(session.take_client(), b"MN\r\n");
+    // The client's own `version` is not mixed with the sentinel.
+    session.client(b"touch a 1 noreply\r\nversion\r\n");
+    assert_eq!(session.take_upstream(), b"touch a 1 noreply\r\nversion\r\n");
+    session.upstream(ANSWER.as_bytes());
+    assert_eq!(session.take_client(), b"");
+    assert_eq!(session.take_upstream(), b"version\r\n");
+    session.upstream(ANSWER.as_bytes());
+    assert_eq!(session.take_client(), ANSWER.as_bytes());
+}
+
+#[test]
+fn a_long_value_passes_unseen_but_for_its_end() {
+    let value = "v".repeat(1_000_000);
+    let line = "set a 0 0 1000000\r\n";
+    let mut session = session();
+    session.client(line.as_bytes());
+    assert_eq!(session.take_upstream(), line.as_bytes());
+    session.client(value.as_bytes());
+    session.client(b"\r");
+    assert_eq!(session.take_upstream(), value.as_bytes());
+    session.client(b"\nget a\r\n");
+    assert_eq!(session.take_upstream(), b"\r\nversion\r\n");
+    session.upstream(b"STORED\r\nVERSION 1\r\n");
+    assert_eq!(session.take_client(), b"STORED\r\n");
+    assert_eq!(session.take_upstream(), b"get a\r\n");
+    let reply = ["VALUE a 0 1000000\r\n", &value, "\r\nEND\r\n"].concat();
+    session.upstream(reply.as_bytes());
+    assert_eq!(session.take_client(), reply.as_bytes());
+    assert_eq!(session.leases().len(), 1);
+}
+
+#[test]
+fn a_long_value_with_a_wrong_end_costs_its_connection() {
+    let mut session = session();
+    session.client(b"set a 0 0 20000\r\n");
+    session.client(&[b'v'; 20_000]);
+    session.client(b"xx");
+    assert_eq!(session.take_client(), b"CLIENT_ERROR bad data chunk\r\n");
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), leaseway_sdk::Disposition::Close);
+}
+
+#[test]
+fn a_short_value_is_waited_for_without_a_connection() {
+    let mut session = session();
+    session.client(b"set a 0 0 16000\r\n");
+    session.client(&[b'v'; 16_000]);
+    assert!(!session.is_sharing() && session.leases().is_empty());
+    session.client(b"\r\n");
+    assert!(session.is_sharing());
+}
+
+#[test]
+fn the_relay_answers_what_needs_no_server() {
+    for (sent, said) in [
+        ("mn\r\n", "MN\r\n"),
+        ("nonsense\r\n", "ERROR\r\n"),
+        (
+            "set a x 0 3\r\nmn\n\r\nmn\r\n",
+            "CLIENT_ERROR bad command line format\r\nMN\r\n",
+        ),
+    ] {
+        let mut session = session();
+        session.client(sent.as_bytes());
+        assert_eq!(escaped(&session.take_client()), escaped(said.as_bytes()));
+        assert_eq!(session.end(), None);
+        assert!(session.leases().is_empty() && !session.is_sharing());
+    }
+    let mut session = session();
+    session.client(b"get a\r\nquit\r\nget b\r\n");
+    assert_eq!(session.take_upstream(), b"get a\r\n");
+    session.upstream(b"END\r\n");
+    assert_eq!(session.take_client(), b"END\r\n");
+    assert!(matches!(session.end(), Some(SessionEnd::Plugin(_))));
+    assert_eq!(session.take_upstream(), b"");
+}
+
+#[test]
+fn who_cannot_be_understood_is_told_and_ends() {
+    let mut binary = vec![0x80, 0x0b];
+    binary.resize(24, 0);
+    for (sent, said) in [
+        (&b"set a 0 0 -1\r\n"[..], "CLIENT_ERROR bad data chunk"),
+        (b"set a 0 0 1\r\nxxx\r\n", "CLIENT_ERROR bad data chunk"),
+        (&[b'x'; 2048], "CLIENT_ERROR line too long"),
+        (&binary, "only the text and meta protocols"),
+    ] {
+        let mut session = session();
+        session.client(sent);
+        assert!(escaped(&session.take_client()).contains(said));
+        assert!(session.end().is_some());
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_had_is_a_server_error() {
+    let line = |why: &LeaseError| format!("SERVER_ERROR leaseway: {why}\r\n");
+    let why = LeaseError::WaitTimeout("127.0.0.1:1 has all 1 leased".into());
+    for (sent, errors) in [
+        ("set a 0 0 1 noreply\r\nx\r\n", 0),
+        ("set a 0 0 1 noreply\r\nx\r\nget a\r\n", 1),
+        ("mg a q\r\n", 1),
+        ("stats\r\n", 1),
+    ] {
+        let mut session = session();
+        session.fail_leases(why.clone());
+        session.client(sent.as_bytes());
+        let said = line(&why).repeat(errors);
+        assert_eq!(
+            escaped(&session.take_client()),
+            escaped(said.as_bytes()),
+            "{sent}"
+        );
+        assert_eq!(session.end(), None);
+        session.grant_leases();
+        exchange(&mut session, "get b\r\n", "END\r\n");
+    }
+    // The rest of a long value is swallowed.
+    let mut session = session();
+    session.fail_leases(why.clone());
+    session.client(b"set a 0 0 20000\r\n");
+    session.client(&[b'v'; 20_000]);
+    session.client(b"\r\n");
+    assert_eq!(session.take_client(), line(&why).as_bytes());
+    session.grant_leases();
+    exchange(&mut session, "get b\r\n", "END\r\n");
+}
+
+#[test]
+fn a_connection_that_is_lost_is_a_server_error_or_the_end() {
+    let said = "SERVER_ERROR leaseway: the connection was lost: gone\r\n";
+    let mut shared = session();
+    shared.client(b"get a\r\nincr n 1\r\n");
+    shared.lose("gone");
+    assert_eq!(
+        escaped(&shared.take_client()),
+        escaped(said.repeat(2).as_bytes())
+    );
+    shared.take_upstream();
+    exchange(&mut shared, "get b\r\n", "END\r\n");
+
+    let mut own = session();
+    own.client(b"stats\r\n");
+    own.lose("gone");
+    assert_eq!(escaped(&own.take_client()), escaped(said.as_bytes()));
+    own.take_upstream();
+    exchange(&mut own, "get b\r\n", "END\r\n");
+
+    let mut long = session();
+    long.client(b"set a 0 0 20000\r\n");
+    long.client(&[b'v'; 10_000]);
+    long.lose("gone");
+    assert_eq!(escaped(&long.take_client()), escaped(said.as_bytes()));
+    long.client(&[b'v'; 10_000]);
+    long.client(b"\r\n");
+    long.take_upstream();
+    exchange(&mut long, "get b\r\n", "END\r\n");
+
+    let mut quiet = session();
+    quiet.client(b"set a 0 0 1 noreply\r\nx\r\nget a\r\n");
+    quiet.lose("gone");
+    assert_eq!(quiet.take_client(), b"");
+    assert!(quiet.end().is_some());
+}
+
+/// Which servers these keys are on, by the vectors of libmemcached: 1, 2, 0.
+const KEYS: [&str; 3] = ["key:0", "key:1", "key:2"];
+
+#[test]
+fn keys_lead_to_their_server() {
+    for (key, server) in KEYS
+        .iter()
+        .zip(["127.0.0.1:22002", "127.0.0.1:11211", "127.0.0.1:22001"])
+    {
+        let mut session = ScriptedSession::<Memcached>::new(RING);
+        alone(&mut session, &format!("delete {key} noreply\r\n"), "");
+        assert_eq!(session.leases()[0].target.endpoint.as_deref(), Some(server));
+    }
+    let slots = r#"{"distribution": "hash", "slots": 8}"#;
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 0..200 {
+        let mut session = ScriptedSession::<Memcached>::new(slots);
+        alone(&mut session, &format!("delete k{number} noreply\r\n"), "");
+        seen.insert(session.leases()[0].target.affinity.unwrap());
+    }
+    assert_eq!(
+        seen.into_iter().collect::<Vec<_>>(),
+        (0..8).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_retrieval_from_several_servers_is_one_to_the_client() {
+    for pieces in [1, 7, 1000] {
+        let mut session = ScriptedSession::<Memcached>::new(RING).in_pieces_of(pieces);
+        session.client(b"gat 10 key:0 key:1 key:2 key:0\r\nget key:0\r\n");
+        assert_eq!(
+            escaped(&session.take_upstream()),
+            escaped(b"gat 10 key:0 key:0\r\n")
+        );
+        session.upstream(b"VALUE key:0 0 5\r\nEND\r\n\r\nEND\r\n");
+        assert_eq!(
+            escaped(&session.take_upstream()),
+            escaped(b"gat 10 key:1\r\n")
+        );
+        session.upstream(b"END\r\n");
+        assert_eq!(
+            escaped(&session.take_upstream()),
+            escaped(b"gat 10 key:2\r\n")
+        );
+        session.upstream(b"VALUE key:2 0 0\r\n\r\nEND\r\n");
+        let said = b"VALUE key:0 0 5\r\nEND\r\n\r\nVALUE key:2 0 0\r\n\r\nEND\r\n";
+        assert_eq!(escaped(&session.take_client()), escaped(said));
+        let places: Vec<_> = session
+            .leases()
+            .iter()
+            .map(|lease| lease.target.endpoint.clone())
+            .collect();
+        assert_eq!(places.len(), 3);
+        // What came behind it goes on.
+        assert_eq!(session.take_upstream(), b"get key:0\r\n");
+        session.upstream(b"END\r\n");
+        assert_eq!(session.take_client(), b"END\r\n");
+    }
+}
+
+#[test]
+fn a_retrieval_that_fails_in_part_fails() {
+    let mut session = ScriptedSession::<Memcached>::new(RING);
+    session.client(b"get key:0 key:1\r\n");
+    session.upstream(b"VALUE key:0 0 1\r\nx\r\n");
+    session.fail_leases(LeaseError::ConnectFailed("127.0.0.1:11211 refused".into()));
+    session.upstream(b"END\r\n");
+    let said = escaped(&session.take_client());
+    assert!(
+        said.starts_with("VALUE key:0 0 1\\r\\nx\\r\\nSERVER_ERROR leaseway: "),
+        "{said}"
+    );
+    assert!(said.ends_with("\\r\\n") && !said.contains("END"), "{said}");
+    session.grant_leases();
+    session.take_upstream();
+    exchange(&mut session, "get key:0\r\n", "END\r\n");
+    // A server's own error is the end, too.
+    session.client(b"get key:0 key:1\r\n");
+    session.upstream(b"SERVER_ERROR out of memory\r\n");
+    assert_eq!(session.take_client(), b"SERVER_ERROR out of memory\r\n");
+    assert_eq!(session.take_upstream(), b"get key:0\r\n");
+    assert!(!session.is_leased());
+}
+
+#[test]
+fn what_is_for_each_server_is_refused_where_there_are_several() {
+    let mut session = ScriptedSession::<Memcached>::new(RING);
+    session.client(b"flush_all\r\nversion\r\n");
+    assert!(escaped(&session.take_client()).contains("`flush_all` is for one server"));
+    assert_eq!(session.take_upstream(), b"version\r\n");
+}
+
+#[test]
+fn a_client_that_half_closes_gets_its_replies() {
+    let mut session = session();
+    session.client(b"set a 0 0 1 noreply\r\nx\r\nget a\r\n");
+    session.client_eof();
+    session.upstream(b"END\r\nVERSION 1\r\n");
+    assert_eq!(session.take_client(), b"END\r\n");
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), leaseway_sdk::Disposition::Keep);
+}
+
+#[test]
+fn a_server_that_speaks_unasked_is_not_heard() {
+    let mut session = session();
+    session.client(b"stats\r\n");
+    session.upstream(b"END\r\nEND\r\nVERSION 1\r\n");
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), leaseway_sdk::Disposition::Close);
+}
+
+#[test]
+fn the_plugin_says_what_it_is_and_probes() {
+    let info = testing::describe::<Memcached>();
+    assert_eq!(info.name, "memcached");
+    assert_eq!(info.speaks_first, Side::Client);
+    let hooks = Hooks::CHOOSE_UPSTREAM
+        | Hooks::ON_LEASE_FAILED
+        | Hooks::ON_DATA
+        | Hooks::ON_EOF
+        | Hooks::ON_REQUEST_FAILED
+        | Hooks::REPLIES
+        | Hooks::PROBE;
+    assert_eq!(info.hooks, hooks);
+    let plugin: Memcached = testing::configure("{}").unwrap();
+    let probe = |reply: &[u8]| {
+        let server = ScriptedConnection::new()
+            .expect(b"version\r\n")
+            .reply(reply);
+        testing::probe(&plugin, server.close(), &Target::default(), 1000)
+    };
+    assert_eq!(probe(b"VERSION 1.6.18\r\n"), Ok(()));
+    assert!(
+        probe(b"ERROR\r\n")
+            .unwrap_err()
+            .contains("unexpected reply")
+    );
+    assert!(probe(b"VERSION 1\r\nx").is_err());
+    assert_eq!(plugin.default_target(), Target::default());
+}
+
+#[test]
+fn a_bad_config_is_explained() {
+    for (config, why) in [
+        (
+            r#"{"distribution": "crc"}"#,
+            "expected one of `single`, `hash`, `ketama`",
+        ),
+        (
+            r#"{"distribution": "ketama"}"#,
+            "`servers`: must list the group's endpoints",
+        ),
+        (
+            r#"{"servers": ["a:1"]}"#,
+            "only with `distribution = \"ketama\"`",
+        ),
+        (
+            r#"{"distribution": "hash", "slots": 2000}"#,
+            "`slots`: must be 1 to 1024, not 2000",
+        ),
+        (
+            r#"{"distribution": "ketama", "servers": ["a"]}"#,
+            "`servers[0]`: \"a\" must be an address",
+        ),
+        (
+            r#"{"distribution": "ketama", "servers": ["a:1", "a:1"]}"#,
+            "listed twice",
+        ),
+        (
+            r#"{"distribution": "ketama", "servers": [{"address": "a:1", "weight": 1001}]}"#,
+            "`weight` must be 1 to 1000",
+        ),
+    ] {
+        let said = testing::configure::<Memcached>(config)
+            .map(drop)
+            .unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+}
