@@ -12,6 +12,7 @@ pub mod command;
 pub mod cutter;
 pub mod dir;
 pub mod http;
+pub mod memcached;
 pub mod metrics;
 pub mod pgwire;
 pub mod plugins;

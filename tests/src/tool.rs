@@ -79,6 +79,15 @@ pub async fn openssl(args: &[&str], deadline: Duration) -> Output {
     run("openssl", args, deadline, "apt-get install openssl").await
 }
 
+/// Runs memccapable, which tests servers of memcached's protocol.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn memccapable(args: &[&str], deadline: Duration) -> Output {
+    let mend = "apt-get install libmemcached-tools";
+    run("memccapable", args, deadline, mend).await
+}
+
 /// Runs any program; `mend` is how to get it.
 pub(crate) async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
     run_within(program, args, deadline, mend)
