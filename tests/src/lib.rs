@@ -14,6 +14,7 @@ pub mod dir;
 pub mod http;
 pub mod memcached;
 pub mod metrics;
+pub mod nginx;
 pub mod pgwire;
 pub mod plugins;
 pub mod ports;
@@ -28,6 +29,7 @@ pub mod tool;
 pub mod wait;
 pub mod watch;
 
+pub use nginx::Nginx;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
 pub use relay::Relay;

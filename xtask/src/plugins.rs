@@ -18,6 +18,10 @@ struct Plugin {
 
 const PLUGINS: &[Plugin] = &[
     Plugin {
+        package: "leaseway-plugin-http1",
+        name: "http1",
+    },
+    Plugin {
         package: "leaseway-plugin-redis",
         name: "redis",
     },

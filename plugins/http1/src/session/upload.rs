@@ -1,0 +1,122 @@
+//! A request's body: measured, checked where it is chunked, and passed on unseen.
+
+use leaseway_sdk::{Disposition, Side, Steps};
+
+use super::Session;
+use super::begin::TOO_LARGE;
+use super::exchange::{Reply, Upload};
+use crate::answers::Answer;
+use crate::rewrite::Persistence;
+use crate::wire::Read;
+use crate::wire::chunked::{Chunks, Piece};
+use crate::wire::fields::Flaw;
+
+/// How many pieces of a body one call covers; the rest is shown again.
+pub(super) const MAX_PIECES: usize = 1000;
+
+impl Session {
+    /// Bytes of the client, while it has a connection.
+    pub(super) fn upload(&mut self, data: &[u8]) -> Steps {
+        let Some(exchange) = &mut self.exchange else {
+            return Steps::new();
+        };
+        if exchange.reply == Reply::Tunnel {
+            return Steps::new().forward_rest();
+        }
+        match exchange.upload {
+            // The next request waits for its turn.
+            Upload::Done | Upload::Length(..) => Steps::new(),
+            Upload::Last if data.is_empty() => Steps::new(),
+            Upload::Last => {
+                exchange.upload = Upload::Done;
+                self.await_response(Steps::new().forward(1))
+            }
+            Upload::Chunked(..) => self.chunks(data),
+        }
+    }
+
+    fn chunks(&mut self, mut data: &[u8]) -> Steps {
+        let config = &self.shared.config;
+        let (limits, most) = (config.limits(), config.max_body.unwrap_or(u64::MAX));
+        let mut steps = Steps::new();
+        for _ in 0..MAX_PIECES {
+            let Some(exchange) = &mut self.exchange else {
+                return steps;
+            };
+            let Upload::Chunked(chunks, so_far) = &mut exchange.upload else {
+                return steps;
+            };
+            let piece = match chunks.next(data, limits) {
+                Read::Complete(piece) => piece,
+                Read::Incomplete => return steps,
+                Read::Invalid(Flaw::Syntax(why)) => return self.give_up(steps, 400, why),
+                Read::Invalid(Flaw::TooLarge | Flaw::TooMany) => {
+                    return self.give_up(steps, 431, "the trailers are too large");
+                }
+            };
+            let len = match piece {
+                Piece::Frame { len, size, plain } => {
+                    *so_far = so_far.saturating_add(size);
+                    if *so_far > most {
+                        return self.give_up(steps, 413, TOO_LARGE);
+                    }
+                    steps = match plain {
+                        true => steps.forward(len as u64),
+                        // Extensions are for this hop only, and read differently by many.
+                        false => steps
+                            .discard(len as u64)
+                            .send(Side::Upstream, format!("{size:x}\r\n")),
+                    };
+                    len
+                }
+                Piece::Data(size) => {
+                    steps = steps.forward(size);
+                    usize::try_from(size).unwrap_or(usize::MAX)
+                }
+                Piece::End(len) => {
+                    exchange.upload = Upload::Done;
+                    return self.await_response(steps.forward(len as u64));
+                }
+            };
+            // A chunk may reach past what is there: its end is not.
+            data = data.get(len..).unwrap_or_default();
+            if data.is_empty() && !matches!(*chunks, Chunks::Data(_)) {
+                return steps;
+            }
+        }
+        steps
+    }
+
+    /// The request cannot be sent to its end, and the server has had a part of it.
+    fn give_up(&mut self, steps: Steps, status: u16, why: &'static str) -> Steps {
+        let begun = self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.reply != Reply::Head);
+        let steps = self.untimed(steps).release(Disposition::Close);
+        let steps = match begun {
+            true => steps,
+            false => {
+                let words = Answer { status, why }.bytes(false, Persistence::Close);
+                steps.send(Side::Client, words)
+            }
+        };
+        steps.close(why)
+    }
+
+    /// The client sends no more, and has a connection.
+    pub(super) fn client_ended(&mut self) -> Steps {
+        match &self.exchange {
+            // The half-close passes.
+            Some(exchange) if exchange.reply == Reply::Tunnel => Steps::new().forward_rest(),
+            // It still gets its response.
+            Some(exchange) if exchange.upload == Upload::Done => Steps::new(),
+            Some(_) => self.give_up(
+                Steps::new(),
+                400,
+                "the request ends in the middle of its body",
+            ),
+            None => Steps::new(),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The `Connection` field: what is meant for the next hop only (RFC 9110, 7.6.1).
+
+use super::fields::Fields;
+use super::{is_token, trim};
+
+/// How many options there may be.
+const MAX_OPTIONS: usize = 32;
+
+/// Fields that are never passed on, whether they are named or not.
+const HOP_BY_HOP: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "upgrade",
+];
+
+/// Fields that say where a message ends, for whom it is, or from whom: to have them taken out on the way
+/// would make another message of it.
+const NEVER_NAMED: [&str; 7] = [
+    "content-length",
+    "forwarded",
+    "host",
+    "transfer-encoding",
+    "trailer",
+    "via",
+    "x-forwarded-for",
+];
+
+/// The options of all `Connection` fields of a head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// `close`.
+    pub close: bool,
+    /// `keep-alive`.
+    pub keep_alive: bool,
+    /// `upgrade`.
+    pub upgrade: bool,
+    /// The others, which name fields.
+    named: Vec<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// Something that is no option, or one that may not be, or too many of them.
+    pub fn read(fields: Fields<'a>) -> Result<Self, &'static str> {
+        let mut options = Self::default();
+        let mut count = 0;
+        let lines = fields
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
+        for option in lines.flat_map(|(_, value)| value.split(|byte| *byte == b',')) {
+            let option = trim(option);
+            // Empty elements of a list are nothing (RFC 9110, 5.6.1.2).
+            if option.is_empty() {
+                continue;
+            }
+            count += 1;
+            if count > MAX_OPTIONS {
+                return Err("too many options in Connection");
+            }
+            if !is_token(option) {
+                return Err("an option in Connection that is no token");
+            }
+            let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
+            if NEVER_NAMED.into_iter().any(is) {
+                return Err("an option in Connection that names a field of the whole message");
+            }
+            match option {
+                _ if is("close") => options.close = true,
+                _ if is("keep-alive") => options.keep_alive = true,
+                _ if is("upgrade") => options.upgrade = true,
+                other => options.named.push(other),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether a field of this name ends here.
+    #[must_use]
+    pub fn ends(&self, name: &[u8]) -> bool {
+        let is_name = |other: &&[u8]| other.eq_ignore_ascii_case(name);
+        let is_known = |known: &&str| known.as_bytes().eq_ignore_ascii_case(name);
+        HOP_BY_HOP.iter().any(is_known) || self.named.iter().any(is_name)
+    }
+}
