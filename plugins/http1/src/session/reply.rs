@@ -20,9 +20,7 @@ impl Session {
     /// Bytes of the server.
     pub(super) fn reply(&mut self, data: &[u8]) -> Steps {
         let Some(exchange) = &mut self.exchange else {
-            return Steps::new()
-                .release(Disposition::Close)
-                .close("an unasked response");
+            return Steps::new().close("an unasked response");
         };
         match exchange.reply {
             Reply::Head => self.response(data),
@@ -30,9 +28,7 @@ impl Session {
             Reply::Last => self.end(Steps::new().forward(1), false),
             Reply::Chunked { chunks, keep, raw } => self.chunked(data, chunks, keep, raw),
             Reply::UntilClose | Reply::Tunnel => Steps::new().forward_rest(),
-            Reply::Done => Steps::new()
-                .release(Disposition::Close)
-                .close("bytes behind a response"),
+            Reply::Done => Steps::new().close("bytes behind a response"),
         }
     }
 
@@ -122,9 +118,7 @@ impl Session {
                 Read::Incomplete => break,
                 // The client must not take it for whole.
                 Read::Invalid(_) => {
-                    return steps
-                        .release(Disposition::Close)
-                        .close("a malformed chunk of the server");
+                    return steps.close("a malformed chunk of the server");
                 }
             };
             let len = match piece {
@@ -173,8 +167,14 @@ impl Session {
         let Some(exchange) = &self.exchange else {
             return steps;
         };
-        let steps = steps.release(Disposition::keep_if(keep));
-        if exchange.persistence == Persistence::Close {
+        let ends = exchange.persistence == Persistence::Close;
+        // What stands behind a `release` would wait for the rest of a request's body; what ends with
+        // its session need not be given back.
+        let steps = match (ends, keep) {
+            (true, false) => steps,
+            _ => steps.release(Disposition::keep_if(keep)),
+        };
+        if ends {
             return self.becomes(Reply::Done, steps.close("the last response"));
         }
         self.exchange = None;
@@ -192,12 +192,13 @@ impl Session {
         };
         let persistence = exchange.persistence();
         let words = answer.bytes(exchange.asked.head, persistence);
-        let steps = self.untimed(Steps::new()).release(Disposition::Close);
-        let steps = steps.send(Side::Client, words);
-        if persistence == Persistence::Close {
-            return self.becomes(Reply::Done, steps.close(why));
+        let ends = persistence == Persistence::Close;
+        let steps = self.untimed(Steps::new());
+        if ends {
+            let steps = steps.send(Side::Client, words).close(why);
+            return self.becomes(Reply::Done, steps);
         }
         self.exchange = None;
-        steps
+        steps.release(Disposition::Close).send(Side::Client, words)
     }
 }

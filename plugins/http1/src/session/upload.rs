@@ -1,6 +1,6 @@
 //! A request's body: measured, checked where it is chunked, and passed on unseen.
 
-use leaseway_sdk::{Disposition, Side, Steps};
+use leaseway_sdk::{Side, Steps};
 
 use super::Session;
 use super::begin::TOO_LARGE;
@@ -93,7 +93,7 @@ impl Session {
             .exchange
             .as_ref()
             .is_some_and(|exchange| exchange.reply != Reply::Head);
-        let steps = self.untimed(steps).release(Disposition::Close);
+        let steps = self.untimed(steps);
         let steps = match begun {
             true => steps,
             false => {
