@@ -12,6 +12,7 @@ pub mod command;
 pub mod cutter;
 pub mod dir;
 pub mod http;
+pub mod httpwire;
 pub mod memcached;
 pub mod metrics;
 pub mod nginx;
@@ -29,6 +30,7 @@ pub mod tool;
 pub mod wait;
 pub mod watch;
 
+pub use httpwire::HttpClient;
 pub use nginx::Nginx;
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;

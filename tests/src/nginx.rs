@@ -40,7 +40,7 @@ impl Nginx {
             "daemon off;\nworker_processes 1;\npid {path}/pid;\nerror_log {path}/errors;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\n\
-             access_log off;\nkeepalive_requests 1000000;\n\
+             log_format lines $request;\naccess_log {path}/access lines;\nkeepalive_requests 1000000;\n\
              client_body_temp_path {path}/body;\nproxy_temp_path {path}/proxy;\n\
              fastcgi_temp_path {path}/fastcgi;\nuwsgi_temp_path {path}/uwsgi;\nscgi_temp_path {path}/scgi;\n\
              server {{\nlisten {address};\nroot {path}/root;\n\
@@ -71,6 +71,32 @@ impl Nginx {
     pub fn put(&self, name: &str, content: &[u8]) {
         let file = self.dir.path().join("root").join(name);
         std::fs::write(&file, content).unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+    }
+
+    /// The request lines that it has been sent, over all its starts.
+    #[must_use]
+    pub fn requests(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("access")).unwrap_or_default()
+    }
+
+    /// Kills its worker, as a fault would: connections end, and another worker takes its place.
+    pub fn kill_worker(&self) {
+        for worker in self.running().children() {
+            // It may have ended by itself meanwhile.
+            let _ = rustix::process::kill_process(worker, Signal::KILL);
+        }
+    }
+
+    /// Freezes its worker, or lets it go on.
+    pub fn freeze(&self, frozen: bool) {
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        for worker in self.running().children() {
+            let _ = rustix::process::kill_process(worker, signal);
+        }
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the nginx is stopped")
     }
 
     /// What it has complained of.
@@ -115,7 +141,10 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Killed at once, the master would leave its worker behind.
+        // Killed at once, the master would leave its worker behind; a frozen one would not end.
+        if self.process.is_some() {
+            self.freeze(false);
+        }
         if let Some(process) = &mut self.process {
             process.stop(Signal::TERM, START);
         }

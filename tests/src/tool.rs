@@ -63,12 +63,13 @@ pub async fn pgbench_within(args: &[&str], deadline: Duration) -> Option<Output>
     run_within("pgbench", args, deadline, "apt-get install postgresql").await
 }
 
-/// Runs curl.
+/// Runs curl, silently; an error of its own is said in standard error.
 ///
 /// # Panics
 /// It is not installed, or has not ended within `deadline`.
 pub async fn curl(args: &[&str], deadline: Duration) -> Output {
-    run("curl", args, deadline, "apt-get install curl").await
+    let args = [&["-sS"], args].concat();
+    run("curl", &args, deadline, "apt-get install curl").await
 }
 
 /// Runs openssl, without anything to read.
@@ -86,6 +87,14 @@ pub async fn openssl(args: &[&str], deadline: Duration) -> Output {
 pub async fn memccapable(args: &[&str], deadline: Duration) -> Output {
     let mend = "apt-get install libmemcached-tools";
     run("memccapable", args, deadline, mend).await
+}
+
+/// Runs wrk.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn wrk(args: &[&str], deadline: Duration) -> Output {
+    run("wrk", args, deadline, "apt-get install wrk").await
 }
 
 /// Runs any program; `mend` is how to get it.

@@ -28,6 +28,7 @@ const SERVERS: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("memcached", "memcached"),
     ("memccapable", "libmemcached-tools"),
+    ("wrk", "wrk"),
 ];
 
 /// Runs all stages.
@@ -45,7 +46,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
     report.stage(
         "servers",
-        "look for redis-server, redis-tools, postgresql, nginx, openssl, curl and memcached",
+        "look for redis-server, redis-tools, postgresql, nginx, openssl, curl, wrk and memcached",
         install,
     )?;
     report.stage("drivers", "cargo xtask drivers", drivers::run)?;
@@ -65,7 +66,7 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         .env("LEASEWAY_PLUGINS", workspace.plugins());
     report.command("tests", &test)?;
     // Workspaces of their own, which none of the other stages knows.
-    for plugin in ["memcached", "postgres", "redis", "sni"] {
+    for plugin in ["http1", "memcached", "postgres", "redis", "sni"] {
         let fuzz = format!("plugins/{plugin}/fuzz/Cargo.toml");
         let build = cargo(workspace, ["build", "--locked", "--manifest-path"])
             .arg(workspace.root().join(fuzz))
