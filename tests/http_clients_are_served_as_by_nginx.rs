@@ -82,6 +82,10 @@ async fn said(address: SocketAddr, path: &str, args: &[&str]) -> String {
     let output = curl(&args, DEADLINE).await;
     assert!(output.success, "curl {args:?}: {output:?}");
     let mut lines: Vec<&str> = output.stdout.lines().collect();
+    let continued = lines[0].contains(" 100 ");
+    if continued {
+        lines.drain(..2);
+    }
     let end = lines
         .iter()
         .position(|line| line.is_empty())
@@ -98,7 +102,7 @@ async fn said(address: SocketAddr, path: &str, args: &[&str]) -> String {
         .position(|line| line.is_empty())
         .unwrap_or(lines.len());
     lines[1..end].sort_unstable();
-    lines.join("\n")
+    format!("continued: {continued}\n{}", lines.join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -323,7 +327,7 @@ async fn the_probe_asks_what_it_is_told_to() {
             "probe",
             "--plugin",
             module.to_str().unwrap(),
-            "--config",
+            "--plugin-config",
             config,
             &address,
         ];
