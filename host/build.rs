@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// The plugins that are embedded, by the name behind `builtin:`.
-const FIRST_PARTY: [&str; 5] = ["http1", "memcached", "postgres", "redis", "sni"];
+const FIRST_PARTY: [&str; 6] = ["http1", "memcached", "mysql", "postgres", "redis", "sni"];
 
 fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::dir::TempDir;
 use crate::ports;
 use crate::process::Process;
+use crate::servant;
 use crate::tool::{self, Output};
 use crate::wait::eventually;
 
@@ -297,16 +298,7 @@ pub fn url(address: SocketAddr, user: &str, password: &str, database: &str) -> S
 /// folders that it writes to: [`give`].
 #[must_use]
 pub fn servant(program: impl AsRef<OsStr>) -> Command {
-    if !rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    // Which becomes the program, so that its process is the one that is signalled.
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--reuid", SERVANT, "--regid", SERVANT, "--clear-groups"])
-        .arg(program)
-        .current_dir("/");
-    command
+    servant::command(SERVANT, program)
 }
 
 fn newest() -> PathBuf {
@@ -326,19 +318,9 @@ fn newest() -> PathBuf {
 /// # Panics
 /// There is no such folder, or no such user.
 pub fn give(folder: &Path) {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let mut command = Command::new("chown");
-    command.arg(SERVANT).arg(folder);
-    run(command);
+    servant::give(SERVANT, folder);
 }
 
-fn run(mut command: Command) {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|why| panic!("cannot run {command:?}: {why}; mend it with `{MEND}`"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
+fn run(command: Command) {
+    servant::run(command, MEND);
 }

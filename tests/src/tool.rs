@@ -97,6 +97,30 @@ pub async fn wrk(args: &[&str], deadline: Duration) -> Output {
     run("wrk", args, deadline, "apt-get install wrk").await
 }
 
+/// Runs mariadb, the client, without any config files.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn mariadb(args: &[&str], deadline: Duration) -> Output {
+    let args = [&["--no-defaults"], args].concat();
+    run("mariadb", &args, deadline, "apt-get install mariadb-client").await
+}
+
+/// Runs mariadb-slap, also known as mysqlslap, without any config files.
+///
+/// # Panics
+/// It is not installed, or has not ended within `deadline`.
+pub async fn mariadb_slap(args: &[&str], deadline: Duration) -> Output {
+    let args = [&["--no-defaults"], args].concat();
+    run(
+        "mariadb-slap",
+        &args,
+        deadline,
+        "apt-get install mariadb-client",
+    )
+    .await
+}
+
 /// Runs any program; `mend` is how to get it.
 pub(crate) async fn run(program: &str, args: &[&str], deadline: Duration, mend: &str) -> Output {
     run_within(program, args, deadline, mend)

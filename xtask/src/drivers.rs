@@ -1,4 +1,4 @@
-//! `cargo xtask drivers`: Python's drivers of PostgreSQL, in a virtual environment in the target directory,
+//! `cargo xtask drivers`: Python's drivers of PostgreSQL and MySQL, in a virtual environment in the target directory,
 //! for the tests to run scripts with. Made once, and again when other versions are asked for.
 
 use std::fs;

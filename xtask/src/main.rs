@@ -40,7 +40,7 @@ enum Command {
         #[arg(long)]
         dev: bool,
     },
-    /// Installs Python's drivers of PostgreSQL into target/drivers, for the tests.
+    /// Installs Python's drivers of PostgreSQL and MySQL into target/drivers, for the tests.
     Drivers,
     /// Builds the plugins and examples for wasm32-wasip1 into target/plugins.
     Plugins {

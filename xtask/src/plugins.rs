@@ -38,6 +38,10 @@ const PLUGINS: &[Plugin] = &[
         name: "memcached",
     },
     Plugin {
+        package: "leaseway-plugin-mysql",
+        name: "mysql",
+    },
+    Plugin {
         package: "leaseway-example-line",
         name: "line",
     },

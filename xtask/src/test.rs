@@ -29,6 +29,9 @@ const SERVERS: &[(&str, &str)] = &[
     ("memcached", "memcached"),
     ("memccapable", "libmemcached-tools"),
     ("wrk", "wrk"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb", "mariadb-client"),
+    ("mariadb-slap", "mariadb-client"),
 ];
 
 /// Runs all stages.
@@ -46,7 +49,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
     report.stage(
         "servers",
-        "look for redis-server, redis-tools, postgresql, nginx, openssl, curl, wrk and memcached",
+        "look for redis, postgresql, mariadb, memcached, nginx, and the clients that tests use",
         install,
     )?;
     report.stage("drivers", "cargo xtask drivers", drivers::run)?;
@@ -66,7 +69,7 @@ fn stages(workspace: &Workspace, report: &mut Report) -> anyhow::Result<()> {
         .env("LEASEWAY_PLUGINS", workspace.plugins());
     report.command("tests", &test)?;
     // Workspaces of their own, which none of the other stages knows.
-    for plugin in ["http1", "memcached", "postgres", "redis", "sni"] {
+    for plugin in ["http1", "memcached", "mysql", "postgres", "redis", "sni"] {
         let fuzz = format!("plugins/{plugin}/fuzz/Cargo.toml");
         let build = cargo(workspace, ["build", "--locked", "--manifest-path"])
             .arg(workspace.root().join(fuzz))

@@ -1,0 +1,183 @@
+//! MySQL and MariaDB over pooled connections: many clients, few threads of the server.
+//!
+//! The plugin is the server to the client, and the client to the server: [`auth`] knows how either
+//! proves who it is, [`wire`] what packets look like, [`reply`] where answers end, [`sql`] what a statement leaves on
+//! a connection, [`identity`] what makes connections interchangeable, [`settings`] what follows a client from
+//! one to the next, and [`backend`] what is known of one. [`Session`] puts these together for one client, and the
+//! conversations log in, reset and probe connections that no client holds. What operators need to know is
+//! in `docs/plugins/mysql.md`.
+
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod backend;
+mod charset;
+pub mod config;
+mod conversations;
+pub mod identity;
+pub mod reply;
+mod session;
+pub mod settings;
+pub mod sql;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use leaseway_sdk::{
+    Connect, Connection, Plugin, Probe, Reset, SessionInfo, Side, Target, log, store,
+};
+
+use config::Config;
+use identity::Identity;
+pub use session::Session;
+use session::{Account, Shared};
+use settings::Tracked;
+
+/// How long it is remembered that a server has let somebody in, and what its version is.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// Under which key of the store the server's version is.
+const VERSION: &[u8] = b"version";
+
+/// The plugin, configured.
+pub struct Mysql {
+    shared: Rc<Shared>,
+    check: Target,
+}
+
+impl Plugin for Mysql {
+    type Config = Config;
+    type Session = Session;
+
+    const SPEAKS_FIRST: Side = Side::Upstream;
+
+    fn configure(config: Config) -> Result<Self, String> {
+        let tracked = Tracked::new(&config.track)?;
+        let mut accounts = BTreeMap::new();
+        for (name, user) in &config.users {
+            accounts.insert(name.clone().into_bytes(), account(name, user)?);
+        }
+        if let Some(version) = &config.server_version
+            && (version.is_empty() || version.len() > 60 || version.contains('\0'))
+        {
+            return Err("`server-version`: must have 1 to 60 bytes, none of them zero".to_owned());
+        }
+        let check = match &config.check_user {
+            None if config.check_database.is_some() => {
+                return Err("`check-database`: there is no `check-user` to go with it".to_owned());
+            }
+            None => Target::default(),
+            Some(user) => check(user, &accounts, &config)?,
+        };
+        let shared = Rc::new(Shared {
+            config,
+            tracked,
+            accounts,
+        });
+        Ok(Self { shared, check })
+    }
+
+    fn session(&self, info: &SessionInfo) -> Session {
+        Session::new(Rc::clone(&self.shared), &info.client_address)
+    }
+
+    fn default_target(&self) -> Target {
+        self.check.clone()
+    }
+}
+
+/// What is known of a user.
+fn account(name: &str, user: &config::User) -> Result<Account, String> {
+    let Some(password) = user.password.clone() else {
+        return Err(format!(
+            "`users.{name}`: needs a `password`; an empty one lets everybody in"
+        ));
+    };
+    if let Some(group) = &user.group
+        && group.is_empty()
+    {
+        return Err(format!(
+            "`users.{name}.group`: is empty; leave it out for the first one"
+        ));
+    }
+    Ok(Account {
+        server_user: user.server_user.clone().unwrap_or_else(|| name.to_owned()),
+        server_password: user
+            .server_password
+            .clone()
+            .unwrap_or_else(|| password.clone()),
+        password,
+        pooling: user.pooling,
+        group: user.group.clone(),
+    })
+}
+
+/// The target by which endpoints are checked.
+fn check(
+    user: &str,
+    accounts: &BTreeMap<Vec<u8>, Account>,
+    config: &Config,
+) -> Result<Target, String> {
+    let Some(account) = accounts.get(user.as_bytes()) else {
+        return Err(format!("`check-user`: {user} is not among the `users`"));
+    };
+    let database = config.check_database.clone().unwrap_or_default();
+    let identity = account.identity(database.into_bytes(), CHECK_COLLATION, CHECK_DIALECT);
+    Ok(Target {
+        group: None,
+        ..identity.target()
+    })
+}
+
+/// utf8mb4_general_ci
+const CHECK_COLLATION: u16 = 45;
+
+/// What most clients ask for, so that connections that are kept warm are of use to them.
+const CHECK_DIALECT: u32 = wire::capability::MULTI_RESULTS
+    | wire::capability::PS_MULTI_RESULTS
+    | wire::capability::MULTI_STATEMENTS
+    | wire::capability::DEPRECATE_EOF;
+
+impl Connect for Mysql {
+    fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
+        let identity = Identity::of(target)?;
+        let (tag, version) = conversations::log_in(c, &identity, &self.shared.tracked)?;
+        for (key, value) in [(VERSION, &version[..]), (known(target), &[1][..])] {
+            if let Err(why) = store::put(key, value, MEMORY) {
+                log::debug!("what a server has said is not remembered: {why}");
+            }
+        }
+        Ok(tag)
+    }
+}
+
+impl Reset for Mysql {
+    fn reset(&self, c: &mut Connection<'_>, target: &Target) -> Result<(), String> {
+        conversations::reset(c, &Identity::of(target)?, &self.shared.tracked)
+    }
+}
+
+impl Probe for Mysql {
+    fn probe(&self, c: &mut Connection<'_>, target: &Target, _idle_ms: u64) -> Result<(), String> {
+        conversations::probe(c, &Identity::of(target)?)
+    }
+}
+
+/// Under which key of the store it is that a server has let in who asks for this target: its digest.
+fn known(target: &Target) -> &[u8] {
+    let identity = target.identity.as_bytes();
+    &identity[identity.len().saturating_sub(32)..]
+}
+
+/// So many random bytes, good enough for secrets.
+fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(why) => Err(format!("there are no random numbers: {why}")),
+    }
+}
+
+leaseway_sdk::export!(Mysql);
