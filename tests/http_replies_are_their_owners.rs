@@ -160,7 +160,8 @@ impl Tagged {
             18 => {
                 client.send(get("/long", &tag)).await?;
                 if self.random.bool() {
-                    client.bytes(self.random.usize(1..2000)).await?;
+                    // No more than an error of the relay's own has.
+                    client.bytes(self.random.usize(1..100)).await?;
                 }
                 self.abort()
             }

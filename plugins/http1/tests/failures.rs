@@ -225,3 +225,16 @@ fn a_response_that_does_not_come_is_late() {
     patient.client(GET);
     assert_eq!(patient.deadline(), None);
 }
+
+/// Steps of a body that wait for the server go on without it; none of them may set a time limit then.
+#[test]
+fn no_time_limit_of_a_request_outlives_it() {
+    for pieces in [usize::MAX, 1, 5] {
+        let mut session = used().in_pieces_of(pieces);
+        session.client(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;a\r\nx\r\n0;a\r\n\r\n");
+        assert!(session.deadline().is_some());
+        session.lose("it broke");
+        assert_eq!(session.deadline(), None);
+        assert_eq!(session.end(), None);
+    }
+}

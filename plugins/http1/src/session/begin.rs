@@ -157,7 +157,11 @@ impl Session {
             why: "the server did not answer in time",
         };
         let words = late.bytes(exchange.asked.head, Persistence::Close);
-        steps.deadline(Duration::from_secs(seconds.into()), words)
+        // In front of all that may have to wait: what is set after a connection was lost would be for
+        // another request.
+        let mut all = Steps::new().deadline(Duration::from_secs(seconds.into()), words);
+        all.extend(Vec::from(steps));
+        all
     }
 }
 
