@@ -102,11 +102,11 @@ impl Tagged {
         match self.random.u32(..20) {
             0..5 => {
                 client.send(get("/short", &tag)).await?;
-                self.check(client.response().await?, &short)
+                self.check(&client.response().await?, &short)
             }
             5..8 => {
                 client.send(get("/long", &tag)).await?;
-                self.check(client.response().await?, &short.repeat(TIMES))
+                self.check(&client.response().await?, &short.repeat(TIMES))
             }
             8..11 => {
                 let body = short.repeat(self.random.usize(1..200));
@@ -116,7 +116,7 @@ impl Tagged {
                         "POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}"
                     ))
                     .await?;
-                self.check(client.response().await?, &body)
+                self.check(&client.response().await?, &body)
             }
             11..14 => {
                 let body = short.repeat(self.random.usize(1..200));
@@ -129,14 +129,14 @@ impl Tagged {
                         .await?;
                 }
                 client.send("0\r\n\r\n").await?;
-                self.check(client.response().await?, &body)
+                self.check(&client.response().await?, &body)
             }
             14..16 => {
                 let tags: Vec<String> = (0..5).map(|_| self.tag()).collect();
                 let pipeline: String = tags.iter().map(|tag| get("/short", tag)).collect();
                 client.send(pipeline).await?;
                 for tag in tags {
-                    if !self.check(client.response().await?, &format!("<{tag}>"))? {
+                    if !self.check(&client.response().await?, &format!("<{tag}>"))? {
                         return Ok(false);
                     }
                 }
@@ -144,7 +144,7 @@ impl Tagged {
             }
             16 => {
                 client.send(get("/closes", &tag)).await?;
-                self.check(client.response().await?, &short)
+                self.check(&client.response().await?, &short)
             }
             // It goes away in the middle of its request,
             17 => {
@@ -171,7 +171,7 @@ impl Tagged {
                     "POST /early?tag={tag} HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{short}"
                 );
                 client.send(request).await?;
-                self.check(client.response().await?, &short)
+                self.check(&client.response().await?, &short)
             }
         }
     }
@@ -181,7 +181,7 @@ impl Tagged {
         Ok(false)
     }
 
-    fn check(&self, response: Response, expected: &str) -> io::Result<bool> {
+    fn check(&self, response: &Response, expected: &str) -> io::Result<bool> {
         let counter = match response.status {
             200 => {
                 assert!(response.text() == expected, "{response:?}, not {expected}");
