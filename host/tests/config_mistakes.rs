@@ -71,7 +71,7 @@ bind = "127.0.0.1:9900""#), r#"c.toml:11:2: unknown section "metrics"; valid sec
     (Swap(r#"plugin = "redis""#, r#"plugin = "memcached""#), r#"c.toml:6:10: [listeners.cache] names the plugin "memcached", which is not in this file; valid plugins are "redis""#),
     (Swap(r#"upstreams = ["cache"]"#, r#"upstreams = ["cahce"]"#), r#"c.toml:7:14: [listeners.cache] names the upstream "cahce", which is not in this file; did you mean "cache"?"#),
     (Swap("builtin:redis", "builtin:reddis"), r#"c.toml:2:10: "module" in [plugins.redis]: no plugin "reddis" is built in; did you mean "redis"?"#),
-    (Swap("builtin:redis", "builtin:oracle"), r#"c.toml:2:10: "module" in [plugins.redis]: no plugin "oracle" is built in; valid names are "http1", "postgres", "redis""#),
+    (Swap("builtin:redis", "builtin:oracle"), r#"c.toml:2:10: "module" in [plugins.redis]: no plugin "oracle" is built in; valid names are "http1", "memcached", "mysql", "postgres", "redis", "sni""#),
     (Swap("builtin:redis", "buildin:redis"), r#"c.toml:2:10: "module" in [plugins.redis]: unknown prefix "buildin" in "buildin:redis"; did you mean "builtin:redis"?"#),
     (Swap("builtin:redis", "redis"), r#"c.toml:2:10: "module" in [plugins.redis]: "redis" is not the path of a .wasm file; did you mean "builtin:redis"?"#),
     (Swap("builtin:redis", ""), r#"c.toml:2:10: "module" in [plugins.redis] is empty; write builtin:NAME or the path of a .wasm file"#),

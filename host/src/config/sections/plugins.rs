@@ -15,7 +15,7 @@ use crate::config::table::Table;
 use crate::config::value::{Value, integer};
 
 /// The first-party plugins, which are part of the binary.
-const BUILTINS: &[&str] = &["http1", "postgres", "redis"];
+const BUILTINS: &[&str] = &["http1", "memcached", "mysql", "postgres", "redis", "sni"];
 const PREFIX: &str = "builtin";
 
 const MIB: u64 = 1 << 20;
