@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::told::Told;
 use super::toy::target;
 use super::world::{Event, World};
-use crate::contract::{Disposition, Side, Step};
+use crate::contract::{Disposition, Hooks, Side, Step};
 
 /// More than comes at a time.
 const ALL: usize = 1 << 20;
@@ -19,10 +19,12 @@ fn body(session: usize, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Forwards a body of this length and the same of the server's, says a word, and gives back.
+/// Forwards a body of this length and the same of the server's, says a word, and gives back. Whoever dies
+/// before that may have a reply on its way, and keeps no connection.
 fn carrier(len: usize) -> Told {
     let len = len as u64;
-    Told::default().lease([Step::Forward(len)]).data(
+    let carrier = Told::default().without(Hooks::POOL_RETURN);
+    carrier.lease([Step::Forward(len)]).data(
         Side::Upstream,
         [
             Step::Forward(len),
