@@ -159,7 +159,8 @@ async fn pgbench_runs_without_an_error() {
     assert_eq!(server.sql("shop", sums).await, balanced);
     let opened = "leaseway_pool_connections_opened_total";
     let opened = relay.metric_sum(opened).await;
-    assert!(opened <= 20.0, "{opened} connections were opened");
+    // A few for each run of pgbench at most, which made thousands of transactions in all.
+    assert!(opened <= 54.0, "{opened} connections were opened");
 }
 
 /// What a client sets stays with it, and nobody else sees it.
