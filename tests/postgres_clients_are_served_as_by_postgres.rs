@@ -157,10 +157,13 @@ async fn pgbench_runs_without_an_error() {
         (SELECT count(*) FROM pgbench_history)";
     let balanced = format!("t|t|{written}");
     assert_eq!(server.sql("shop", sums).await, balanced);
-    let opened = "leaseway_pool_connections_opened_total";
-    let opened = relay.metric_sum(opened).await;
-    // A few for each run of pgbench at most, which made thousands of transactions in all.
-    assert!(opened <= 54.0, "{opened} connections were opened");
+    // Health checks open some besides, while all are leased and silent: the more, the longer it takes.
+    let fresh = [("reused", "false")];
+    let opened = relay
+        .metrics()
+        .await
+        .sum_where("leaseway_leases_total", &fresh);
+    assert!(opened <= 20.0, "{opened} connections were opened");
 }
 
 /// What a client sets stays with it, and nobody else sees it.
