@@ -33,7 +33,7 @@ impl Verifier {
     /// Of a password. Costs `iterations` times two hashes.
     #[must_use]
     pub fn new(password: &[u8], salt: &[u8], iterations: u32) -> Self {
-        Self::of(&salted(password, salt, iterations), salt, iterations)
+        Stretching::new(password, salt, iterations).finish()
     }
 
     fn of(salted: &Key, salt: &[u8], iterations: u32) -> Self {
@@ -81,20 +81,22 @@ impl Verifier {
 pub struct Stretching {
     password: Hmac<Sha256>,
     salt: Vec<u8>,
+    iterations: u32,
     last: Key,
     sum: Key,
     done: u32,
 }
 
 impl Stretching {
-    /// Of a password, with [`ITERATIONS`].
+    /// Of a password.
     #[must_use]
-    pub fn new(password: &[u8], salt: &[u8]) -> Self {
+    pub fn new(password: &[u8], salt: &[u8], iterations: u32) -> Self {
         let password = keyed(password);
         let first = mac(&password, &[salt, &1_u32.to_be_bytes()].concat());
         Self {
             password,
             salt: salt.to_vec(),
+            iterations,
             last: first,
             sum: first,
             done: 1,
@@ -103,7 +105,7 @@ impl Stretching {
 
     /// Works on it until so many iterations are done.
     pub fn work(&mut self, until: u32) {
-        for _ in self.done..until.min(ITERATIONS) {
+        for _ in self.done..until.min(self.iterations) {
             self.last = mac(&self.password, &self.last);
             xor(&mut self.sum, &self.last);
             self.done += 1;
@@ -113,8 +115,8 @@ impl Stretching {
     /// The verifier.
     #[must_use]
     pub fn finish(mut self) -> Verifier {
-        self.work(ITERATIONS);
-        Verifier::of(&self.sum, &self.salt, ITERATIONS)
+        self.work(self.iterations);
+        Verifier::of(&self.sum, &self.salt, self.iterations)
     }
 }
 
@@ -395,9 +397,10 @@ mod tests {
 
     #[test]
     fn a_verifier_is_the_same_in_whatever_parts_it_is_worked_out() {
-        let whole = Verifier::new(b"pencil", b"salt", ITERATIONS);
+        let whole = salted(b"pencil", b"salt", ITERATIONS);
+        let whole = Verifier::of(&whole, b"salt", ITERATIONS);
         for parts in [&[][..], &[1, 2, 2048], &[4095, 4096, 9999]] {
-            let mut stretching = Stretching::new(b"pencil", b"salt");
+            let mut stretching = Stretching::new(b"pencil", b"salt", ITERATIONS);
             for until in parts {
                 stretching.work(*until);
             }

@@ -332,21 +332,28 @@ impl Session {
     /// fits.
     fn verifier(&self, user: &str) -> Result<Verifier, String> {
         let secret = self.account().and_then(|account| account.secret.as_ref());
-        if let Some(Secret::Scram(verifier)) = secret {
-            return Ok(verifier.clone());
+        match secret {
+            Some(Secret::Scram(verifier)) => Ok(verifier.clone()),
+            Some(Secret::Plain(password)) => {
+                let mut verifiers = self.shared.verifiers.borrow_mut();
+                let verifier = match verifiers.remove(user) {
+                    Some(Known::Whole(verifier)) => verifier,
+                    Some(Known::InPart(stretching)) => stretching.finish(),
+                    None => self.stretching(user, password).finish(),
+                };
+                verifiers.insert(user.to_owned(), Known::Whole(verifier.clone()));
+                Ok(verifier)
+            }
+            Some(Secret::Md5(_)) | None => {
+                let salt = self.shared.salter.salt_of(user);
+                Ok(Verifier::of_nobody(&salt, crate::random()?))
+            }
         }
+    }
+
+    fn stretching(&self, user: &str, password: &str) -> Stretching {
         let salt = self.shared.salter.salt_of(user);
-        let Some(Secret::Plain(password)) = secret else {
-            return Ok(Verifier::of_nobody(&salt, crate::random()?));
-        };
-        let mut verifiers = self.shared.verifiers.borrow_mut();
-        let verifier = match verifiers.remove(user) {
-            Some(Known::Whole(verifier)) => verifier,
-            Some(Known::InPart(stretching)) => stretching.finish(),
-            None => Verifier::new(password.as_bytes(), &salt, ITERATIONS),
-        };
-        verifiers.insert(user.to_owned(), Known::Whole(verifier.clone()));
-        Ok(verifier)
+        Stretching::new(password.as_bytes(), &salt, ITERATIONS)
     }
 
     /// The first half of the work for [`verifier`](Self::verifier), while the client is asked to begin.
@@ -356,8 +363,7 @@ impl Session {
         if let Some(Secret::Plain(password)) = secret
             && !verifiers.contains_key(user)
         {
-            let salt = self.shared.salter.salt_of(user);
-            let mut stretching = Stretching::new(password.as_bytes(), &salt);
+            let mut stretching = self.stretching(user, password);
             stretching.work(ITERATIONS / 2);
             verifiers.insert(user.to_owned(), Known::InPart(stretching));
         }
