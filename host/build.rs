@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// The plugins that are embedded, by the name behind `builtin:`.
+/// The plugins that are embedded, by the name behind `builtin:`. The config's reader knows them from here, too.
 const FIRST_PARTY: [&str; 6] = ["http1", "memcached", "mysql", "postgres", "redis", "sni"];
 
 fn main() -> io::Result<()> {
@@ -31,6 +31,7 @@ fn main() -> io::Result<()> {
             );
         }
     }
+    fs::write(out.join("first_party.rs"), format!("&{FIRST_PARTY:?}"))?;
     fs::write(
         out.join("builtins.rs"),
         format!("pub static BUILTINS: &[(&str, &[u8])] = &[{table}];\n"),

@@ -14,8 +14,8 @@ use crate::config::notes::Span;
 use crate::config::table::Table;
 use crate::config::value::{Value, integer};
 
-/// The first-party plugins, which are part of the binary.
-const BUILTINS: &[&str] = &["http1", "memcached", "mysql", "postgres", "redis", "sni"];
+/// The first-party plugins, which are part of the binary, as the build script lists them.
+const BUILTINS: &[&str] = include!(concat!(env!("OUT_DIR"), "/first_party.rs"));
 const PREFIX: &str = "builtin";
 
 const MIB: u64 = 1 << 20;
