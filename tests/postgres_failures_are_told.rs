@@ -3,20 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "clients/postgres.rs"]
+mod clients;
+
 use std::collections::HashSet;
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use clients::{ask, assert_told, bounded, connect};
 use futures_util::future::join_all;
 use leaseway_tests::postgres::{PostgresServer, url};
 use leaseway_tests::relay::Relay;
 use leaseway_tests::wait::{GENEROUS, eventually};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error, NoTls};
 
 /// The modes of pooling.
 const MODES: &[&str] = &["session", "transaction"];
@@ -88,38 +90,6 @@ async fn relay_to(pooling: &str, servers: &[&PostgresServer]) -> Relay {
         ("connections", &*CONNECTIONS.to_string()),
     ];
     Relay::start_with(CONFIG, &values).await
-}
-
-/// What a client waits for.
-async fn bounded<T>(answer: impl Future<Output = T>) -> T {
-    let answer = timeout(GENEROUS, answer).await;
-    answer.expect("a client waits for ever")
-}
-
-async fn connect(url: &str) -> Result<Client, Error> {
-    let (client, connection) = bounded(tokio_postgres::connect(url, NoTls)).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-/// A statement without a name, and its only value.
-async fn ask(client: &Client, sql: &str) -> Result<i32, Error> {
-    let row = bounded(client.query_typed_one(sql, &[])).await?;
-    Ok(row.get(0))
-}
-
-/// A failure of the server's or the way to it, and none of the query: of a class that drivers take for that,
-/// or a session that has ended.
-fn assert_told(why: &Error) {
-    let is_io = why
-        .source()
-        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
-    let is_told = match why.code() {
-        // No connection, no room, and what operators do.
-        Some(code) => ["08", "53", "57"].contains(&&code.code()[..2]),
-        None => why.is_closed() || is_io,
-    };
-    assert!(is_told, "{why:?}");
 }
 
 /// What has become of one client's writes.

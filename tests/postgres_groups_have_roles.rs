@@ -3,17 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "clients/postgres.rs"]
+mod clients;
+
 use std::collections::HashSet;
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use clients::{ask, assert_told, bounded};
 use leaseway_tests::postgres::{PostgresServer, url};
 use leaseway_tests::relay::Relay;
 use leaseway_tests::wait::{GENEROUS, eventually};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_postgres::{Client, Error, NoTls};
 
 /// Each server is in both groups.
@@ -88,26 +90,8 @@ fn port_of(server: &PostgresServer) -> i32 {
     server.addr().port().into()
 }
 
-/// What a client waits for.
-async fn bounded<T>(answer: impl Future<Output = T>) -> T {
-    let answer = timeout(GENEROUS, answer).await;
-    answer.expect("a client waits for ever")
-}
-
 async fn connect(relay: &Relay, database: &str) -> Result<Client, Error> {
-    connect_to(&url(relay.addr(), "app", "secret", database)).await
-}
-
-async fn connect_to(url: &str) -> Result<Client, Error> {
-    let (client, connection) = bounded(tokio_postgres::connect(url, NoTls)).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-/// A statement without a name, and its only value.
-async fn ask(client: &Client, sql: &str) -> Result<i32, Error> {
-    let row = bounded(client.query_typed_one(sql, &[])).await?;
-    Ok(row.get(0))
+    clients::connect(&url(relay.addr(), "app", "secret", database)).await
 }
 
 /// Which server a query goes to.
@@ -121,20 +105,6 @@ async fn port_in(client: &Client, begin: &str) -> Result<i32, Error> {
     let port = port(client).await?;
     bounded(client.batch_execute("COMMIT")).await?;
     Ok(port)
-}
-
-/// A failure of the server's or the way to it, and none of the query: of a class that drivers take for that,
-/// or a session that has ended.
-#[track_caller]
-fn assert_told(why: &Error) {
-    let is_io = why
-        .source()
-        .is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
-    let is_told = match why.code() {
-        Some(code) => ["08", "53", "57"].contains(&&code.code()[..2]),
-        None => why.is_closed() || is_io,
-    };
-    assert!(is_told, "{why:?}");
 }
 
 /// One client of a crowd, as the others see it.
@@ -265,7 +235,7 @@ impl Member {
     }
 
     async fn session(&mut self, reads: bool) -> Result<(), Error> {
-        let client = connect_to(&self.url).await?;
+        let client = clients::connect(&self.url).await?;
         for _ in 0..STAY {
             let port = match reads {
                 true => port_in(&client, "BEGIN READ ONLY").await?,
