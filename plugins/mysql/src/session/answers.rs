@@ -298,17 +298,15 @@ impl Session {
 
     /// Gives the connection back, with what others have to know of it.
     fn release(&mut self, mut steps: Steps) -> Steps {
-        let backend = std::mem::take(&mut self.lease.backend);
-        let (before, closes) = (std::mem::take(&mut self.lease.before), self.lease.closes);
-        let is_unsure = self.lease.is_unsure;
-        let without = self
-            .identity
-            .as_ref()
-            .is_some_and(|identity| identity.database.is_empty());
-        let has_strayed = without && !backend.database.is_empty();
+        let closes = self.lease.closes || self.has_strayed();
         self.follows_database();
-        self.lease = Lease::default();
-        let disposition = if closes || has_strayed {
+        let Lease {
+            backend,
+            before,
+            is_unsure,
+            ..
+        } = std::mem::take(&mut self.lease);
+        let disposition = if closes {
             Disposition::Close
         } else if is_unsure {
             Disposition::Reset
