@@ -16,7 +16,7 @@ const START: Duration = Duration::from_secs(30);
 
 /// An nginx with one worker, on a free loopback port. Killed on drop.
 ///
-/// It serves the files that a test puts under [`Self::root`], and says of each request by which of its
+/// It serves the files that a test [`put`](Self::put)s there, and says of each request by which of its
 /// connections it has come, in the header `X-Connection`.
 #[derive(Debug)]
 pub struct Nginx {

@@ -313,7 +313,7 @@ fn newest() -> PathBuf {
     }
 }
 
-/// Lets a [`servant`] write to a folder.
+/// Lets a [`servant()`] write to a folder.
 ///
 /// # Panics
 /// There is no such folder, or no such user.
