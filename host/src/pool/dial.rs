@@ -13,7 +13,7 @@ use super::caretaker::{Caretaker, Trouble};
 use super::connection::{Connection, Unfit};
 use super::pools::Pools;
 use crate::contract::{LeaseError, Target};
-use crate::upstream::{Group, Permit};
+use crate::upstream::{EndpointCounters, Group, Permit};
 
 /// Silence after which the kernel asks whether the peer is still there, and how often.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -67,6 +67,21 @@ fn blame(error: &io::Error) -> Blame {
     }
 }
 
+/// A connection that is open and not yet anybody's. Who waits for it may give up at any time; it is
+/// closed then, and counted.
+struct Handshake<'a> {
+    counters: &'a EndpointCounters,
+    succeeded: bool,
+}
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        if !self.succeeded {
+            self.counters.closed("handshake-failed");
+        }
+    }
+}
+
 impl Pools {
     /// Opens a connection under a permit and shakes hands on it.
     ///
@@ -107,9 +122,13 @@ impl Pools {
             .with_interval(KEEPALIVE);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let (stream, tag) = if caretaker.has_connect() {
+            let mut handshake = Handshake {
+                counters: &endpoint.counters,
+                succeeded: false,
+            };
             let shaken = caretaker.connect(stream, target).await;
+            handshake.succeeded = shaken.is_ok();
             let shaken = shaken.map_err(|trouble| {
-                endpoint.counters.closed("handshake-failed");
                 let why = LeaseError::HandshakeFailed(trouble.to_string());
                 DialError::new(why, Blame::from(&trouble))
             })?;

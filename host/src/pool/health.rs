@@ -192,11 +192,14 @@ impl Check<'_> {
             Err(_) => return Verdict::Silent(self.too_late()),
         };
         if !self.caretaker.has_probe() {
+            self.endpoint.counters.closed("checked");
             return Verdict::Healthy;
         }
         match self.probe(connection).await {
             Ok(connection) => {
-                if !extra {
+                if extra {
+                    self.endpoint.counters.closed("checked");
+                } else {
                     self.pools.offer(connection, Instant::now());
                 }
                 Verdict::Healthy

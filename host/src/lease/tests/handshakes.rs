@@ -412,3 +412,27 @@ fn refused_dials_eject_and_end_no_lease() {
         }
     });
 }
+
+#[test]
+fn every_connection_that_is_counted_as_opened_is_counted_when_it_closes() {
+    let upstream = Upstream::start();
+    let picky = Picky::new();
+    let caretaker = Rc::clone(&picky);
+    let mut config = config(&[upstream.address], at_most(1));
+    config.probe = Some(strict());
+    with_caretaker(config, caretaker, |worker| async move {
+        // The only one, so that checks have each their own.
+        let _lease = worker.lease("").await.unwrap();
+        let opened = || worker.sum("leaseway_pool_connections_opened_total");
+        let closed = || worker.sum("leaseway_pool_connections_closed_total");
+        eventually("checks were let in", || worker.closed("checked") >= 3).await;
+        picky
+            .connects
+            .borrow_mut()
+            .insert(upstream.address, Fate::Hangs);
+        let abandoned = || worker.closed("handshake-failed");
+        eventually("checks gave up", || abandoned() >= 3).await;
+        picky.connects.borrow_mut().clear();
+        eventually("only the lease is left", || opened() == closed() + 1).await;
+    });
+}
