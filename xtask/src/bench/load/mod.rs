@@ -2,7 +2,7 @@
 //!
 //! One thread and one epoll, so that it costs little beside what is measured; replies are compared
 //! with what is expected, byte for byte, since a relay that mixes them up is not fast. On PostgreSQL the
-//! clients are those of pgbench, a process of its own.
+//! clients are those of pgbench, and over HTTP those of wrk, processes of their own.
 
 pub(super) mod bulk;
 pub(super) mod delay;
@@ -12,6 +12,7 @@ pub(super) mod pgbench;
 pub(super) mod poll;
 pub(super) mod requests;
 pub(super) mod sessions;
+pub(super) mod wrk;
 
 use std::time::Duration;
 

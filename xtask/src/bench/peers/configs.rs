@@ -56,6 +56,22 @@ pub(super) fn haproxy(
     )
 }
 
+/// In HTTP mode: any client's request over any connection that is free, of which there are `pool`.
+pub(super) fn haproxy_http(
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    sessions: usize,
+    pool: usize,
+) -> String {
+    format!(
+        "global\n  maxconn {sessions}\n\
+         defaults\n  mode http\n  http-reuse always\n  option forwardfor\n  \
+         timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
+         listen clients\n  bind {listen} backlog 4096\n  \
+         server one {upstream} maxconn {pool} pool-max-conn {pool}\n"
+    )
+}
+
 pub(super) fn nginx(
     listen: SocketAddr,
     upstream: SocketAddr,

@@ -43,6 +43,8 @@ pub(super) enum Peer {
     Haproxy,
     /// Told to splice whatever it can, where `splice-auto` leaves it to haproxy.
     HaproxySplicing,
+    /// In HTTP mode, with connections that any client's requests go over.
+    HaproxyHttp,
     Nginx,
     Twemproxy,
     /// `tests/peers/pool.go`.
@@ -67,12 +69,16 @@ pub(super) enum Peer {
     Postgres,
     /// The same with one worker: one core, as `PgBouncer` has.
     PostgresOneWorker,
+    /// Under the http1 plugin, which lends a connection for a request.
+    Http1,
     /// As `Plain`, by another build.
     PlainBefore,
     /// As `Redis`, by another build.
     RedisBefore,
     /// As `PostgresOneWorker`, by another build.
     PostgresBefore,
+    /// As `Http1`, by another build.
+    Http1Before,
 }
 
 impl Peer {
@@ -81,6 +87,7 @@ impl Peer {
             Self::Direct => "direct",
             Self::Haproxy => "haproxy",
             Self::HaproxySplicing => "haproxy, always splicing",
+            Self::HaproxyHttp => "haproxy, http-reuse",
             Self::Nginx => "nginx",
             Self::Twemproxy => "twemproxy",
             Self::Go => "go",
@@ -94,9 +101,11 @@ impl Peer {
             Self::PgBouncer => "pgbouncer",
             Self::Postgres => "leaseway, postgres plugin",
             Self::PostgresOneWorker => "leaseway, postgres plugin, 1 worker",
+            Self::Http1 => "leaseway, http1 plugin",
             Self::PlainBefore => "baseline, no plugin",
             Self::RedisBefore => "baseline, redis plugin",
             Self::PostgresBefore => "baseline, postgres plugin, 1 worker",
+            Self::Http1Before => "baseline, http1 plugin",
         }
     }
 
@@ -106,6 +115,7 @@ impl Peer {
             self,
             Self::Haproxy
                 | Self::HaproxySplicing
+                | Self::HaproxyHttp
                 | Self::Nginx
                 | Self::Twemproxy
                 | Self::Go
@@ -119,6 +129,7 @@ impl Peer {
             Self::Plain => Some(Self::PlainBefore),
             Self::Redis => Some(Self::RedisBefore),
             Self::PostgresOneWorker => Some(Self::PostgresBefore),
+            Self::Http1 => Some(Self::Http1Before),
             _ => None,
         }
     }
@@ -169,6 +180,7 @@ impl Tools {
             ("pg_ctlcluster", "postgresql"),
             ("pgbench", "postgresql"),
             ("psql", "postgresql-client"),
+            ("wrk", "wrk"),
         ] {
             if !shell::has(program) {
                 missing.push(package);
@@ -236,6 +248,7 @@ impl Running {
             }),
             Peer::Haproxy
             | Peer::HaproxySplicing
+            | Peer::HaproxyHttp
             | Peer::Nginx
             | Peer::Twemproxy
             | Peer::Go
@@ -267,6 +280,11 @@ impl Running {
                     &["-db", "-f"],
                 )
             }
+            Peer::HaproxyHttp => (
+                configs::haproxy_http(address, upstream, tools.max_sessions, pool),
+                "haproxy".as_ref(),
+                &["-db", "-f"],
+            ),
             Peer::Nginx => (
                 configs::nginx(address, upstream, dir.path(), tools.max_sessions),
                 "nginx".as_ref(),
@@ -370,7 +388,8 @@ impl Running {
             Peer::Redis | Peer::RedisExclusive | Peer::RedisBefore => {
                 (Some("{plugins}/redis.wasm"), pool)
             }
-            // Another build has a plugin of its own.
+            // Another build has plugins of its own.
+            Peer::Http1 | Peer::Http1Before => (Some("builtin:http1"), pool),
             Peer::Postgres | Peer::PostgresOneWorker | Peer::PostgresBefore => {
                 (Some("builtin:postgres"), pool)
             }
@@ -398,7 +417,9 @@ impl Running {
         let upstream = upstream.to_string();
         let values = [("upstream", &*upstream), ("plugins", &*plugins)];
         let binary = match peer {
-            Peer::PlainBefore | Peer::RedisBefore | Peer::PostgresBefore => tools.baseline.as_ref(),
+            Peer::PlainBefore | Peer::RedisBefore | Peer::PostgresBefore | Peer::Http1Before => {
+                tools.baseline.as_ref()
+            }
             _ => None,
         };
         let binary = binary.unwrap_or(&tools.leaseway);

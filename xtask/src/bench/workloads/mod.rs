@@ -3,6 +3,7 @@
 //! Here is what all kinds of it have in common; each file has those of one server.
 
 mod bulk;
+mod http;
 mod postgres;
 mod redis;
 
@@ -48,12 +49,14 @@ pub(crate) enum Workload {
     Plugins,
     /// pgbench, 32 clients on 20 connections, and 1,000 clients that do nothing.
     Postgres,
+    /// wrk, 256 clients on 32 connections.
+    Http,
     /// How long a plugin takes to load.
     Loading,
 }
 
 impl Workload {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Bulk,
         Self::Requests,
         Self::Sessions,
@@ -64,6 +67,7 @@ impl Workload {
         Self::Shared,
         Self::Plugins,
         Self::Postgres,
+        Self::Http,
         Self::Loading,
     ];
 
@@ -79,6 +83,7 @@ impl Workload {
             Self::Shared => "shared: redis GET, 64 B, on 20 connections",
             Self::Plugins => "plugins: what a plugin adds, redis GET, 64 B, 20 sessions that stay",
             Self::Postgres => "postgres: pgbench -S, 32 clients on 20 connections",
+            Self::Http => "http: wrk, 64 B, 256 clients on 32 connections",
             Self::Loading => "loading: from the start to a checked config",
         }
     }
@@ -127,6 +132,7 @@ pub(super) fn run(
         Workload::Shared => bench.shared(title),
         Workload::Plugins => bench.plugins(title),
         Workload::Postgres => bench.postgres(title),
+        Workload::Http => bench.http(title),
         Workload::Loading => loading::run(title, effort, tools),
     }
 }
