@@ -166,18 +166,39 @@ impl TlsServer {
 /// The name has more than 255 bytes.
 #[must_use]
 pub fn client_hello(name: &str) -> Vec<u8> {
+    long_client_hello(name, 0)
+}
+
+/// The same with so many bytes of padding (RFC 7685) in front of the name, in as many records as it
+/// takes.
+///
+/// # Panics
+/// All of it has more than 64 KiB.
+#[must_use]
+pub fn long_client_hello(name: &str, padding: usize) -> Vec<u8> {
+    const PADDING: u8 = 21;
+    const MAX_FRAGMENT: usize = 1 << 14;
     let vector16 = |bytes: &[u8]| {
         let length = u16::try_from(bytes.len()).expect("it is short");
         [&length.to_be_bytes(), bytes].concat()
     };
+    let mut extensions = Vec::new();
+    if padding > 0 {
+        extensions.extend([0, PADDING]);
+        extensions.extend(vector16(&vec![0; padding]));
+    }
     let names = vector16(&[&[0][..], &vector16(name.as_bytes())].concat());
-    let extensions = vector16(&[&[0, 0][..], &vector16(&names)].concat());
+    extensions.extend([0, 0]);
+    extensions.extend(vector16(&names));
     let mut body = vec![3, 3];
     body.extend([7; 32]);
     body.extend([0, 0, 2, 0x13, 1, 1, 0]);
-    body.extend(extensions);
+    body.extend(vector16(&extensions));
     let message = [&[1, 0][..], &vector16(&body)].concat();
-    [&[22, 3, 1][..], &vector16(&message)].concat()
+    message
+        .chunks(MAX_FRAGMENT)
+        .flat_map(|fragment| [&[22, 3, 1][..], &vector16(fragment)].concat())
+        .collect()
 }
 
 fn text(path: &Path) -> &str {

@@ -208,7 +208,7 @@ mod tests {
             let mut assembler = Assembler::default();
             let whole = assembler.take(&sent, 1024).unwrap().unwrap();
             assert_eq!(whole.end, sent.len());
-            let hello = ClientHello::parse(whole.body).unwrap();
+            let hello = ClientHello::parse(&whole.body).unwrap();
             assert_eq!(hello.server_name, name.map(str::as_bytes));
         }
     }

@@ -54,7 +54,7 @@ impl Session {
             return Ok(None);
         };
         let end = whole.end;
-        let hello = ClientHello::parse(whole.body)?;
+        let hello = ClientHello::parse(&whole.body)?;
         let version = hello.version;
         let way = self.shared.way(&hello, self.client);
         self.state = State::Routed(version);

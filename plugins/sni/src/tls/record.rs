@@ -2,7 +2,10 @@
 //!
 //! A handshake message may be spread over any number of records, and a record over any number of
 //! segments (RFC 8446, section 5.1). [`Assembler`] is shown what a client has sent so far, again
-//! and with more, goes on where it has stopped, and holds no more than one message.
+//! and with more, and goes on where it has stopped. It keeps no bytes meanwhile: those of many slow
+//! clients would fill the memory that they share with all others.
+
+use std::borrow::Cow;
 
 use super::{Alert, CLIENT_HELLO, HANDSHAKE, Refusal};
 
@@ -31,15 +34,17 @@ pub struct Assembler {
     left: usize,
     /// How many records have begun.
     records: u32,
-    /// The message so far, with its header.
-    message: Vec<u8>,
+    /// How many bytes of the message, its header among them, have been looked at.
+    seen: usize,
+    /// As much of its header as has been seen.
+    header: [u8; MESSAGE_HEADER],
 }
 
 /// A whole ClientHello.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole<'a> {
-    /// The message, without its header.
-    pub body: &'a [u8],
+    /// The message, without its header: a copy, if it came in several records.
+    pub body: Cow<'a, [u8]>,
     /// How many of the client's bytes carry it, record headers included.
     pub end: usize,
 }
@@ -51,65 +56,79 @@ impl Assembler {
     /// # Errors
     ///
     /// If this does not begin with a ClientHello that could be taken. As soon as that is certain.
-    pub fn take(&mut self, sent: &[u8], max: usize) -> Result<Option<Whole<'_>>, Refusal> {
+    pub fn take<'a>(&mut self, sent: &'a [u8], max: usize) -> Result<Option<Whole<'a>>, Refusal> {
         loop {
             let rest = sent.get(self.at..).unwrap_or_default();
             if self.left == 0 {
-                let Some(length) = self.header(rest)? else {
+                let Some(length) = self.record(rest)? else {
                     return Ok(None);
                 };
                 self.at += RECORD_HEADER;
                 self.left = length;
                 continue;
             }
-            let wanted = self.wanted();
-            let count = rest.len().min(self.left).min(wanted - self.message.len());
+            let wanted = self.length().unwrap_or_default() + MESSAGE_HEADER - self.seen;
+            let count = rest.len().min(self.left).min(wanted);
             if count == 0 {
                 return Ok(None);
             }
-            self.message.extend_from_slice(&rest[..count]);
+            let header = self.header.iter_mut().skip(self.seen);
+            header
+                .zip(&rest[..count])
+                .for_each(|(kept, byte)| *kept = *byte);
+            self.seen += count;
             self.at += count;
             self.left -= count;
             self.judge(max)?;
-            if self.message.len() >= MESSAGE_HEADER && self.message.len() == self.wanted() {
+            if self.length().map(|length| length + MESSAGE_HEADER) == Some(self.seen) {
                 return Ok(Some(Whole {
-                    body: &self.message[MESSAGE_HEADER..],
+                    body: self.body(sent.get(..self.at).unwrap_or_default()),
                     end: self.at,
                 }));
             }
         }
     }
 
-    /// How long the message is, as far as is known.
-    fn wanted(&self) -> usize {
-        match self.message.get(1..MESSAGE_HEADER) {
-            None => MESSAGE_HEADER,
-            Some(length) => length
-                .iter()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
-                .saturating_add(MESSAGE_HEADER),
-        }
+    /// How long the message is, without its header, if all of that has been seen.
+    fn length(&self) -> Option<usize> {
+        let [_, length @ ..] = self.header;
+        let sum = |sum, byte: u8| sum << 8 | usize::from(byte);
+        (self.seen >= MESSAGE_HEADER).then(|| length.into_iter().fold(0, sum))
     }
 
     /// Refuses a message that is no ClientHello, or too long.
     fn judge(&self, max: usize) -> Result<(), Refusal> {
-        match self.message.first() {
-            Some(&CLIENT_HELLO) | None => {}
-            Some(other) => {
-                let why = format!("the first handshake message is of type {other}, no ClientHello");
-                return Err(Refusal::new(Alert::UnexpectedMessage, why));
-            }
+        let [kind, ..] = self.header;
+        if kind != CLIENT_HELLO {
+            let why = format!("the first handshake message is of type {kind}, no ClientHello");
+            return Err(Refusal::new(Alert::UnexpectedMessage, why));
         }
-        let length = self.wanted() - MESSAGE_HEADER;
-        if length > max {
+        if let Some(length) = self.length().filter(|length| *length > max) {
             let why = format!("a ClientHello of {length} bytes, at most {max} (`max-hello`)");
             return Err(Refusal::new(Alert::DecodeError, why));
         }
         Ok(())
     }
 
+    /// The message in these records, of which the last ends with it.
+    fn body<'a>(&self, mut records: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.records == 1 {
+            let begin = RECORD_HEADER + MESSAGE_HEADER;
+            return Cow::Borrowed(records.get(begin..).unwrap_or_default());
+        }
+        let mut message = Vec::with_capacity(self.seen);
+        while let Some(([.., high, low], rest)) = records.split_first_chunk::<RECORD_HEADER>() {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let (fragment, rest) = rest.split_at(length.min(rest.len()));
+            message.extend_from_slice(fragment);
+            records = rest;
+        }
+        message.drain(..MESSAGE_HEADER.min(message.len()));
+        Cow::Owned(message)
+    }
+
     /// Reads the header of a record: how long its fragment is, if all of the header is there.
-    fn header(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
+    fn record(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
         match rest.first() {
             None => return Ok(None),
             Some(&HANDSHAKE) => {}
@@ -191,7 +210,7 @@ mod tests {
                 assert_eq!(assembler.take(&sent[..end], 5), Ok(None), "{end}");
             }
             let whole = assembler.take(&sent, 5).unwrap().unwrap();
-            assert_eq!((whole.body, whole.end), (&b"hello"[..], sent.len()));
+            assert_eq!((&*whole.body, whole.end), (&b"hello"[..], sent.len()));
         }
     }
 
@@ -200,13 +219,13 @@ mod tests {
         let mut sent = record(b"\x01\x00\x00\x02hi\x02more");
         let mut assembler = Assembler::default();
         let whole = assembler.take(&sent, 10).unwrap().unwrap();
-        assert_eq!((whole.body, whole.end), (&b"hi"[..], 11));
+        assert_eq!((&*whole.body, whole.end), (&b"hi"[..], 11));
         sent.extend(b"anything");
         let mut assembler = Assembler::default();
         assert_eq!(assembler.take(&sent, 10).unwrap().unwrap().end, 11);
         let mut assembler = Assembler::default();
         let none = record(b"\x01\x00\x00\x00");
-        assert_eq!(assembler.take(&none, 10).unwrap().unwrap().body, b"");
+        assert_eq!(&*assembler.take(&none, 10).unwrap().unwrap().body, b"");
     }
 
     #[test]
