@@ -25,8 +25,7 @@ pub struct Routes {
 /// The groups of one pattern.
 #[derive(Debug, Default)]
 struct ByProtocol {
-    /// Few, so they are searched in order.
-    protocols: Vec<(Vec<u8>, String)>,
+    protocols: BTreeMap<Vec<u8>, String>,
     others: Option<String>,
 }
 
@@ -42,7 +41,7 @@ pub enum Found<'a> {
 }
 
 impl Routes {
-    /// Adds a route. None: there is one already for this name and protocol.
+    /// Adds a route. None: there was one already for this name and protocol, which it replaces.
     #[must_use]
     pub fn add(&mut self, pattern: Pattern, protocol: Option<&str>, group: &str) -> Option<()> {
         let groups = match pattern {
@@ -50,18 +49,12 @@ impl Routes {
             Pattern::Below(name) => self.below.entry(name.as_str().to_owned()).or_default(),
             Pattern::Any => &mut self.any,
         };
-        match protocol.map(str::as_bytes) {
-            None => match groups.others.replace(group.to_owned()) {
-                None => Some(()),
-                Some(_) => None,
-            },
-            Some(protocol) if groups.of(protocol).is_some() => None,
-            Some(protocol) => {
-                let route = (protocol.to_vec(), group.to_owned());
-                groups.protocols.push(route);
-                Some(())
-            }
-        }
+        let group = group.to_owned();
+        let earlier = match protocol {
+            None => groups.others.replace(group),
+            Some(protocol) => groups.protocols.insert(protocol.into(), group),
+        };
+        earlier.is_none().then_some(())
     }
 
     /// The best route for this name and these protocols, of which the first is the client's
@@ -72,8 +65,9 @@ impl Routes {
         let below = name.parents().filter_map(|parent| self.below.get(parent));
         let mut found = Found::Nothing;
         for groups in exact.into_iter().chain(below).chain([&self.any]) {
-            let offered = protocols.iter().find_map(|protocol| groups.of(protocol));
-            if let Some(group) = offered.or(groups.others.as_deref()) {
+            let of = |protocol: &&[u8]| groups.protocols.get(*protocol);
+            let offered = protocols.iter().find_map(of);
+            if let Some(group) = offered.or(groups.others.as_ref()) {
                 return Found::Group(group);
             }
             if !groups.protocols.is_empty() {
@@ -105,16 +99,9 @@ impl Routes {
 }
 
 impl ByProtocol {
-    fn of(&self, protocol: &[u8]) -> Option<&str> {
-        self.protocols
-            .iter()
-            .find(|(known, _)| known == protocol)
-            .map(|(_, group)| group.as_str())
-    }
-
     fn lead_to(&self, group: &str) -> bool {
-        let mut groups = self.protocols.iter().map(|(_, group)| group);
-        self.others.as_deref() == Some(group) || groups.any(|known| known == group)
+        let mut groups = self.protocols.values().chain(&self.others);
+        groups.any(|known| known == group)
     }
 
     fn is_empty(&self) -> bool {

@@ -15,6 +15,9 @@ use crate::tls::record::Assembler;
 use crate::tls::{Alert, ClientHello, Refusal};
 use crate::{SESSION, Shared};
 
+/// How many bytes of what a client has sent are told to the operator at most: a host name is shorter.
+const EXCERPT: usize = 256;
+
 /// One client.
 pub struct Session {
     shared: Rc<Shared>,
@@ -104,11 +107,8 @@ impl Shared {
         match (self.routes.find(name, &protocols), default) {
             (Found::Group(group), _) | (_, Some(group)) => Ok(Some(group)),
             (Found::OtherProtocols, None) => {
-                let offered: Vec<_> = protocols
-                    .iter()
-                    .map(|protocol| protocol.escape_ascii().to_string())
-                    .collect();
-                let (name, offered) = (name.as_str(), offered.join(", "));
+                let offered = excerpt(&protocols.join(&b", "[..]));
+                let name = name.as_str();
                 let why = format!("no route for {name} with any of the protocols [{offered}]");
                 Err(Refusal::new(Alert::NoApplicationProtocol, why))
             }
@@ -159,12 +159,17 @@ impl OnLeaseFailed for Session {
 
 fn host_name(sent: &[u8]) -> Result<HostName, Refusal> {
     HostName::parse(sent).map_err(|why| {
-        let sent = sent[..sent.len().min(256)].escape_ascii();
-        Refusal::new(
-            Alert::IllegalParameter,
-            format!("the server name \"{sent}\" {why}"),
-        )
+        let why = format!("the server name \"{}\" {why}", excerpt(sent));
+        Refusal::new(Alert::IllegalParameter, why)
     })
+}
+
+/// What a client has sent, as an operator can read it: of what is long, the beginning.
+fn excerpt(sent: &[u8]) -> String {
+    match sent.get(..EXCERPT) {
+        Some(begin) if begin.len() < sent.len() => format!("{}...", begin.escape_ascii()),
+        _ => sent.escape_ascii().to_string(),
+    }
 }
 
 /// The address without the port, which is another one each time.

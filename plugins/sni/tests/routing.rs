@@ -198,6 +198,31 @@ fn lengths_that_do_not_fit_are_refused_wherever_they_are() {
 }
 
 #[test]
+fn a_client_may_offer_hundreds_of_protocols_and_no_more() {
+    let many = vec!["x"; 255];
+    let last = [many.clone(), vec!["postgresql"]].concat();
+    let mut session = session();
+    session.client(&hello("a.db.example.org", &last).bytes());
+    assert_eq!(group(&mut session).as_deref(), Some("db"));
+    let more = [many, vec!["x", "postgresql"]].concat();
+    let more = hello("a.db.example.org", &more).bytes();
+    assert_refused(&more, 50, "with 257 protocols, at most 256");
+}
+
+#[test]
+fn the_log_is_told_only_the_beginning_of_what_is_long() {
+    let protocol = "\u{1}".repeat(200);
+    let protocols = vec![protocol.as_str(); 60];
+    let long = "\u{1}".repeat(10_000);
+    for hello in [hello("a.db.example.org", &protocols), hello(&long, &[])] {
+        let mut session = session();
+        session.client(&hello.bytes());
+        let why = reason(&mut session);
+        assert!(why.contains("\\x01...") && why.len() < 1500, "{why}");
+    }
+}
+
+#[test]
 fn what_is_said_twice_is_refused() {
     let list = name_list(&[(0, "www.example.org")]);
     let twice = Hello::default().extension(0, &list).extension(0, &list);

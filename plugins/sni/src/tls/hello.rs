@@ -15,6 +15,10 @@ const RANDOM: usize = 32;
 /// The longest session id.
 const MAX_SESSION_ID: usize = 32;
 
+/// How many protocols a client may offer. Browsers offer three; looking for thousands on every route
+/// would take too long.
+pub const MAX_OFFERED: usize = 256;
+
 /// The name type of a DNS host name.
 const HOST_NAME: u8 = 0;
 
@@ -34,7 +38,7 @@ impl<'a> ClientHello<'a> {
     ///
     /// # Errors
     ///
-    /// If it is none, is older than TLS 1.0, or says a thing twice.
+    /// If it is none, is older than TLS 1.0, says a thing twice, or offers too many protocols.
     pub fn parse(body: &'a [u8]) -> Result<Self, Refusal> {
         let mut reader = Reader::new(body);
         let version = reader.u16().ok_or_else(truncated)?;
@@ -136,10 +140,16 @@ fn protocols(data: &[u8]) -> Result<&[u8], Refusal> {
         return Err(malformed("its list of protocols has no such length"));
     }
     let mut names = Reader::new(list);
+    let mut count = 0;
     while !names.is_empty() {
         if names.vector8().ok_or_else(truncated)?.is_empty() {
             return Err(malformed("a protocol that it offers has no name"));
         }
+        count += 1;
+    }
+    if count > MAX_OFFERED {
+        let why = format!("a ClientHello with {count} protocols, at most {MAX_OFFERED}");
+        return Err(Refusal::new(Alert::DecodeError, why));
     }
     Ok(list)
 }
