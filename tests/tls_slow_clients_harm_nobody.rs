@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use leaseway_tests::relay::Relay;
 use leaseway_tests::tls::{client_hello, long_client_hello};
+use leaseway_tests::wait::GENEROUS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -14,7 +17,7 @@ const CONFIG: &str = r#"
 
     [plugins.sni]
     module = "{plugins}/sni.wasm"
-    config = { max-hello = 49152 }
+    config = { max-hello = 49152, hello-timeout = {hello-timeout} }
 
     [upstreams.one]
     endpoints = ["{one}"]
@@ -64,7 +67,8 @@ async fn hundreds_of_hellos_that_are_nearly_whole_end_nobody_elses_session() {
     const SLOW: usize = 300;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let one = listener.local_addr().unwrap().to_string();
-    let relay = Relay::start_with(CONFIG, &[("one", &one)]).await;
+    let values = [("one", one.as_str()), ("hello-timeout", "0")];
+    let relay = Relay::start_with(CONFIG, &values).await;
     let connect = async || TcpStream::connect(relay.addr()).await.unwrap();
 
     let mut first = connect().await;
@@ -88,4 +92,41 @@ async fn hundreds_of_hellos_that_are_nearly_whole_end_nobody_elses_session() {
     }
     assert!(first.is_alive().await);
     assert_eq!(relay.metric_sum("leaseway_plugin_faults_total").await, 0.0);
+}
+
+#[tokio::test]
+async fn who_does_not_say_hello_in_time_is_closed_and_who_has_said_it_may_be_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let one = listener.local_addr().unwrap().to_string();
+    let values = [("one", one.as_str()), ("hello-timeout", "2")];
+    let relay = Relay::start_with(CONFIG, &values).await;
+    let connect = async || TcpStream::connect(relay.addr()).await.unwrap();
+
+    let mut silent = connect().await;
+    let hello = client_hello("a.test");
+    let mut polite = connect().await;
+    polite.write_all(&hello).await.unwrap();
+    let mut polite = Ends::open(polite, &listener, &hello).await;
+
+    let mut slow = connect().await;
+    let dribble = async {
+        for byte in &hello {
+            if slow.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("there was time for all of it");
+    };
+    let wait = async {
+        let mut said = Vec::new();
+        silent.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, b"");
+    };
+    let both = async { tokio::join!(dribble, wait) };
+    tokio::time::timeout(GENEROUS, both).await.unwrap();
+    assert!(polite.is_alive().await);
+    let late = [("reason", "plugin-deadline")];
+    let metrics = relay.metrics().await;
+    assert_eq!(metrics.sum_where("leaseway_session_ends_total", &late), 2.0);
 }

@@ -14,6 +14,12 @@ const MAX_HELLO: NonZeroU32 = NonZeroU32::MIN.saturating_add(16 * 1024 - 1);
 /// the host shows a plugin by default.
 const MOST_HELLO: u32 = 48 * 1024;
 
+/// How long a ClientHello may take: as a listener's `preread-timeout`.
+const HELLO_TIMEOUT: u32 = 10;
+
+/// A week, in seconds.
+const LONGEST: u32 = 7 * 24 * 3600;
+
 /// The longest name of a protocol (RFC 7301, section 3.1).
 const MAX_PROTOCOL: usize = 255;
 
@@ -33,6 +39,8 @@ pub struct Config {
     pub default: Option<String>,
     /// How many bytes a ClientHello may have.
     pub max_hello: NonZeroU32,
+    /// How many seconds after it has connected a client's ClientHello must be whole; 0: whenever.
+    pub hello_timeout: u32,
     /// What `balance = "hash"` goes by.
     pub affinity: Affinity,
     /// How an endpoint is asked whether it is alive.
@@ -79,6 +87,7 @@ impl Default for Config {
             routes: Vec::new(),
             default: None,
             max_hello: MAX_HELLO,
+            hello_timeout: HELLO_TIMEOUT,
             affinity: Affinity::default(),
             probe: Probe::default(),
         }
@@ -95,6 +104,10 @@ impl Config {
         if self.max_hello.get() > MOST_HELLO {
             let is = self.max_hello;
             return Err(format!("`max-hello`: must be 1 to {MOST_HELLO}, not {is}"));
+        }
+        if self.hello_timeout > LONGEST {
+            let is = self.hello_timeout;
+            return Err(format!("`hello-timeout`: must be 0 to {LONGEST}, not {is}"));
         }
         if self.routes.len() > MAX_ROUTES {
             let count = self.routes.len();

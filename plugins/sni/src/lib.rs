@@ -17,7 +17,7 @@ pub mod tls;
 
 use std::rc::Rc;
 
-use leaseway_sdk::{Connection, Plugin, Probe, SessionInfo, Target};
+use leaseway_sdk::{Connection, Plugin, Probe, SessionInfo, Side, Target};
 
 use config::Config;
 use routes::Routes;
@@ -41,6 +41,10 @@ struct Shared {
 impl Plugin for Sni {
     type Config = Config;
     type Session = Session;
+
+    /// A client does; but with this the plugin is asked as soon as one has connected, and can set a
+    /// limit to its silence.
+    const SPEAKS_FIRST: Side = Side::Upstream;
 
     fn configure(mut config: Config) -> Result<Self, String> {
         let routes = config.routes()?;

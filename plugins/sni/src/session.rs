@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use leaseway_sdk::{
     Choice, ChooseUpstream, LeaseError, OnData, OnLeaseFailed, SessionInfo, Side, Steps, Target,
@@ -122,13 +123,18 @@ impl Shared {
 
 impl ChooseUpstream for Session {
     fn choose_upstream(&mut self, sent: &[u8]) -> Choice {
+        let timeout = self.shared.config.hello_timeout;
+        if sent.is_empty() && timeout > 0 {
+            let timeout = Duration::from_secs(timeout.into());
+            return Choice::answer(Steps::new().deadline(timeout, []));
+        }
         match self.route(sent) {
             Ok(None) => Choice::NeedMore,
             Ok(Some((target, end))) => {
                 // A server may well get a ClientHello twice, and so may another one; but not what
                 // stands behind it, which may be early data (RFC 8446, section 8).
-                let first = Steps::new().forward_idempotent(end as u64);
-                Choice::lease(target).then(first.forward_rest())
+                let first = Steps::new().no_deadline().lease(target);
+                Choice::answer(first.forward_idempotent(end as u64).forward_rest())
             }
             Err(refusal) => Choice::refuse(refusal.alert.record(self.version()), refusal.why),
         }

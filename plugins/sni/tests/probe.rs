@@ -26,7 +26,8 @@ fn nothing_is_said_where_a_connect_is_enough_or_a_client_may_follow() {
 fn the_plugin_says_what_it_is() {
     let info = testing::describe::<Sni>();
     assert_eq!(info.name, "sni");
-    assert_eq!(info.speaks_first, Side::Client);
+    // It is asked before its clients speak.
+    assert_eq!(info.speaks_first, Side::Upstream);
     let hooks = Hooks::CHOOSE_UPSTREAM | Hooks::ON_DATA | Hooks::ON_LEASE_FAILED | Hooks::PROBE;
     assert_eq!(info.hooks, hooks);
 }
@@ -69,6 +70,10 @@ fn a_bad_config_is_explained() {
             "`max-hello`: must be 1 to 49152, not 100000",
         ),
         (r#"{"max-hello": 0}"#, "max-hello"),
+        (
+            r#"{"hello-timeout": 1000000}"#,
+            "`hello-timeout`: must be 0 to 604800",
+        ),
         (r#"{"probe": "http"}"#, "expected `tls` or `tcp`"),
         (r#"{"affinity": "ip"}"#, "expected `client` or `name`"),
         (&many, "`routes`: there are 10001, at most 10000"),

@@ -344,6 +344,31 @@ fn clients_are_spread_by_address_or_by_name() {
     assert_eq!(affinity(by_name, ""), None);
 }
 
+#[test]
+fn a_client_has_so_much_time_from_when_it_connects_to_say_hello() {
+    let hello = hello("www.example.org", &[]).bytes();
+    for said in [0, 1, hello.len() - 1] {
+        let mut session = session();
+        assert_eq!(session.deadline().unwrap().ms, 10_000);
+        session.client(&hello[..said]);
+        session.deadline_passes();
+        assert_eq!(session.end(), Some(&SessionEnd::Deadline));
+        assert_eq!(session.take_client(), b"");
+    }
+    // Whoever has done so has all the time that there is, while it waits for a connection too.
+    let mut session = session();
+    session.hold_leases();
+    session.client(&hello);
+    assert_eq!(session.deadline(), None);
+    session.grant();
+    assert_eq!(session.take_upstream(), hello);
+    assert_eq!(session.deadline(), None);
+    let mut patient = ScriptedSession::<Sni>::new(r#"{"hello-timeout": 0}"#);
+    assert_eq!(patient.deadline(), None);
+    patient.client(&hello);
+    assert!(patient.is_leased());
+}
+
 proptest! {
     /// Whatever the pieces and the records, the outcome is that of the whole.
     #[test]
