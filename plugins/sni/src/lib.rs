@@ -64,7 +64,7 @@ impl Plugin for Sni {
 
 impl Probe for Sni {
     fn probe(&self, c: &mut Connection<'_>, target: &Target, _idle_ms: u64) -> Result<(), String> {
-        // One that was opened for a client who has left before it was there must stay unused.
+        // On a client's connection nobody says anything but its client.
         if self.0.config.probe == config::Probe::Tcp || target.identity != CHECK {
             return Ok(());
         }

@@ -46,8 +46,8 @@ impl Session {
         }
     }
 
-    /// Where the client is to go, and how many of its bytes told that; none if more must come.
-    fn route(&mut self, sent: &[u8]) -> Result<Option<(Target, usize)>, Refusal> {
+    /// Where the client is to go; none if more must come.
+    fn route(&mut self, sent: &[u8]) -> Result<Option<Target>, Refusal> {
         let State::Hello(assembler) = &mut self.state else {
             // A session has one lease, and ends with it.
             let why = "the client is shown again after its ClientHello";
@@ -57,12 +57,9 @@ impl Session {
         let Some(whole) = assembler.take(sent, max)? else {
             return Ok(None);
         };
-        let end = whole.end;
-        let hello = ClientHello::parse(&whole.body)?;
-        let version = hello.version;
-        let way = self.shared.way(&hello, self.client);
-        self.state = State::Routed(version);
-        Ok(Some((way?, end)))
+        let hello = ClientHello::parse(&whole)?;
+        self.state = State::Routed(hello.version);
+        self.shared.way(&hello, self.client).map(Some)
     }
 
     fn version(&self) -> Option<u16> {
@@ -130,11 +127,9 @@ impl ChooseUpstream for Session {
         }
         match self.route(sent) {
             Ok(None) => Choice::NeedMore,
-            Ok(Some((target, end))) => {
-                // A server may well get a ClientHello twice, and so may another one; but not what
-                // stands behind it, which may be early data (RFC 8446, section 8).
-                let first = Steps::new().no_deadline().lease(target);
-                Choice::answer(first.forward_idempotent(end as u64).forward_rest())
+            // Its connection is a fresh one, so nothing is ever sent twice.
+            Ok(Some(target)) => {
+                Choice::answer(Steps::new().no_deadline().lease(target).forward_rest())
             }
             Err(refusal) => Choice::refuse(refusal.alert.record(self.version()), refusal.why),
         }

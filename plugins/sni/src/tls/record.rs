@@ -40,23 +40,19 @@ pub struct Assembler {
     header: [u8; MESSAGE_HEADER],
 }
 
-/// A whole ClientHello.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whole<'a> {
-    /// The message, without its header: a copy, if it came in several records.
-    pub body: Cow<'a, [u8]>,
-    /// How many of the client's bytes carry it, record headers included.
-    pub end: usize,
-}
-
 impl Assembler {
-    /// Looks at everything that the client has sent, of which earlier calls have seen a part. None:
-    /// there has to be more. `max` bounds the message.
+    /// Looks at everything that the client has sent, of which earlier calls have seen a part, and
+    /// returns the message without its header: a copy, if it came in several records. None: there
+    /// has to be more. `max` bounds the message.
     ///
     /// # Errors
     ///
     /// If this does not begin with a ClientHello that could be taken. As soon as that is certain.
-    pub fn take<'a>(&mut self, sent: &'a [u8], max: usize) -> Result<Option<Whole<'a>>, Refusal> {
+    pub fn take<'a>(
+        &mut self,
+        sent: &'a [u8],
+        max: usize,
+    ) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
         loop {
             let rest = sent.get(self.at..).unwrap_or_default();
             if self.left == 0 {
@@ -72,19 +68,16 @@ impl Assembler {
             if count == 0 {
                 return Ok(None);
             }
-            let header = self.header.iter_mut().skip(self.seen);
-            header
-                .zip(&rest[..count])
-                .for_each(|(kept, byte)| *kept = *byte);
+            for (kept, byte) in self.header.iter_mut().skip(self.seen).zip(&rest[..count]) {
+                *kept = *byte;
+            }
             self.seen += count;
             self.at += count;
             self.left -= count;
             self.judge(max)?;
             if self.length().map(|length| length + MESSAGE_HEADER) == Some(self.seen) {
-                return Ok(Some(Whole {
-                    body: self.body(sent.get(..self.at).unwrap_or_default()),
-                    end: self.at,
-                }));
+                let records = sent.get(..self.at).unwrap_or_default();
+                return Ok(Some(self.body(records)));
             }
         }
     }
@@ -210,22 +203,21 @@ mod tests {
                 assert_eq!(assembler.take(&sent[..end], 5), Ok(None), "{end}");
             }
             let whole = assembler.take(&sent, 5).unwrap().unwrap();
-            assert_eq!((&*whole.body, whole.end), (&b"hello"[..], sent.len()));
+            assert_eq!(&*whole, b"hello");
         }
     }
 
     #[test]
     fn what_stands_behind_a_message_is_not_part_of_it() {
         let mut sent = record(b"\x01\x00\x00\x02hi\x02more");
-        let mut assembler = Assembler::default();
-        let whole = assembler.take(&sent, 10).unwrap().unwrap();
-        assert_eq!((&*whole.body, whole.end), (&b"hi"[..], 11));
-        sent.extend(b"anything");
-        let mut assembler = Assembler::default();
-        assert_eq!(assembler.take(&sent, 10).unwrap().unwrap().end, 11);
-        let mut assembler = Assembler::default();
+        for _ in 0..2 {
+            let whole = Assembler::default().take(&sent, 10).unwrap().unwrap();
+            assert_eq!(&*whole, b"hi");
+            sent.extend(b"anything");
+        }
         let none = record(b"\x01\x00\x00\x00");
-        assert_eq!(&*assembler.take(&none, 10).unwrap().unwrap().body, b"");
+        let whole = Assembler::default().take(&none, 10).unwrap().unwrap();
+        assert_eq!(&*whole, b"");
     }
 
     #[test]
