@@ -173,10 +173,11 @@ fn excerpt(sent: &[u8]) -> String {
     }
 }
 
-/// The address without the port, which is another one each time.
+/// The address without the port, which is another one each time, and in the form that does not depend
+/// on whether the listener is of IPv6 too.
 fn host(address: &str) -> String {
     match address.parse::<SocketAddr>() {
-        Ok(address) => address.ip().to_string(),
+        Ok(address) => address.ip().to_canonical().to_string(),
         Err(_) => address.to_owned(),
     }
 }
@@ -186,4 +187,16 @@ fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_the_same_on_listeners_of_both_kinds() {
+        assert_eq!(host("192.0.2.1:40000"), "192.0.2.1");
+        assert_eq!(host("[::ffff:192.0.2.1]:50000"), "192.0.2.1");
+        assert_eq!(host("[2001:db8::1]:50000"), "2001:db8::1");
+    }
 }
