@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -339,6 +340,20 @@ async fn the_probe_tells_a_tls_server_from_all_else() {
     server.resume().await;
     let (code, said) = probe(ports::free_address(), &tcp);
     assert_eq!(code, 1, "{said}");
+    // With a name, as the docs say; the servers of these tests do not ask for one.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 1024];
+        let count = stream.read(&mut hello).unwrap();
+        String::from_utf8_lossy(&hello[..count]).into_owned()
+    });
+    let routes = r#"{"routes": [{"name": "a.test", "upstream": "relay"}]}"#;
+    let (code, said) = probe(address, &["--plugin-config", routes]);
+    assert_eq!(code, 1, "{said}");
+    let heard = heard.join().unwrap();
+    assert!(heard.contains("a.test"), "{heard:?}");
 }
 
 #[test]

@@ -5,8 +5,9 @@
 //! nothing, and waits. One that knows TLS 1.2 alone answers with its part of the handshake. Either shows
 //! what a bare connect does not: that something reads behind the kernel's backlog.
 //!
-//! All of the answer is read, and no more: in the compatibility mode that a session id asks for, the
-//! record behind a HelloRetryRequest is always there (RFC 8446, appendix D.4).
+//! All of the answer is read, and no more: a server that follows RFC 8446, appendix D.4, puts one more
+//! record behind a HelloRetryRequest, in the compatibility mode that a session id asks for. One in
+//! which that is turned off is waited for in vain.
 
 use leaseway_sdk::Connection;
 
