@@ -10,7 +10,7 @@ use leaseway_sdk::{
 };
 
 use crate::config::Affinity;
-use crate::name::HostName;
+use crate::name::{HostName, NoHostName};
 use crate::routes::Found;
 use crate::tls::record::Assembler;
 use crate::tls::{Alert, ClientHello, Refusal};
@@ -73,7 +73,10 @@ impl Session {
 impl Shared {
     /// Where this ClientHello leads.
     fn way(&self, hello: &ClientHello<'_>, client: Option<u64>) -> Result<Target, Refusal> {
-        let name = hello.server_name.map(host_name).transpose()?;
+        let name = match hello.server_name {
+            Some(sent) => self.name(sent)?,
+            None => None,
+        };
         let mut target = Target::new(SESSION);
         if let Some(group) = self.group(hello, name.as_ref())? {
             let name = name.as_ref().map_or("no server name", HostName::as_str);
@@ -83,6 +86,23 @@ impl Shared {
         let by_name = || name.as_ref().map(|name| hash(name.as_str().as_bytes()));
         target.affinity = client.or_else(by_name);
         Ok(target)
+    }
+
+    /// The name in a form that can be looked for. Some clients send an address, although RFC 6066 does
+    /// not let them: that is as good as no name, if who has none is served.
+    fn name(&self, sent: &[u8]) -> Result<Option<HostName>, Refusal> {
+        match HostName::parse(sent) {
+            Ok(name) => Ok(Some(name)),
+            Err(NoHostName::Address) if self.serves_nameless() => Ok(None),
+            Err(why) => {
+                let why = format!("the server name \"{}\" {why}", excerpt(sent));
+                Err(Refusal::new(Alert::IllegalParameter, why))
+            }
+        }
+    }
+
+    fn serves_nameless(&self) -> bool {
+        self.routes.is_empty() || self.config.default.is_some()
     }
 
     /// The group; none for the listener's first.
@@ -156,13 +176,6 @@ impl OnLeaseFailed for Session {
             .send(Side::Client, alert)
             .close(format!("no upstream: {why}"))
     }
-}
-
-fn host_name(sent: &[u8]) -> Result<HostName, Refusal> {
-    HostName::parse(sent).map_err(|why| {
-        let why = format!("the server name \"{}\" {why}", excerpt(sent));
-        Refusal::new(Alert::IllegalParameter, why)
-    })
 }
 
 /// What a client has sent, as an operator can read it: of what is long, the beginning.

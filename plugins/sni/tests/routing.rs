@@ -99,20 +99,22 @@ fn a_default_takes_whom_nobody_else_wants_but_no_malformed_names() {
         ("a.org", &["h3"], "rest"),
         ("b.org", &["h2"], "rest"),
         ("", &[], "rest"),
+        ("10.0.0.1", &[], "rest"),
+        ("2001:db8::1", &["h2"], "rest"),
     ] {
         let mut session = ScriptedSession::<Sni>::new(config);
         session.client(&hello(name, protocols).bytes());
         assert_eq!(group(&mut session).as_deref(), Some(to), "{name}");
     }
     let mut session = ScriptedSession::<Sni>::new(config);
-    session.client(&hello("10.0.0.1", &[]).bytes());
+    session.client(&hello("a..org", &[]).bytes());
     assert_eq!(session.take_client(), alert(47));
 }
 
 #[test]
 fn without_routes_everybody_goes_to_the_first_group_or_to_the_default() {
     for (config, to) in [("{}", None), (r#"{"default": "x"}"#, Some("x"))] {
-        for name in ["a.org", ""] {
+        for name in ["a.org", "", "10.0.0.1"] {
             let mut session = ScriptedSession::<Sni>::new(config);
             session.client(&hello(name, &[]).bytes());
             assert_eq!(group(&mut session).as_deref(), to);
