@@ -73,7 +73,7 @@ impl Sites {
             ("dead", ports::free_address().to_string()),
         ];
         let values: Vec<(&str, &str)> = values.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        let relay = Relay::start_with(CONFIG, &values).await;
+        let relay = Relay::start_logging("debug", CONFIG, &values).await;
         Self {
             authority,
             _servers: [a, b],
@@ -226,12 +226,30 @@ async fn who_cannot_be_served_gets_an_alert() {
         output.stderr
     );
 
-    // Who speaks no TLS hears an alert too, and the log says what it was.
+    // Who speaks no TLS hears an alert too, and the log says what each of them was.
     let mut client = TcpStream::connect(sites.relay.addr()).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut said = Vec::new();
     client.read_to_end(&mut said).await.unwrap();
     assert_eq!(said, [21, 3, 3, 0, 2, 2, 10]);
+    drop(client);
+    for why in [
+        "no route for c.test",
+        "the client names no server",
+        "no route for only.test with any of the protocols [h2]",
+        "no upstream: ",
+        "the server name \"127.0.0.1\" is an IP address",
+        "it began with \"GET \"",
+    ] {
+        eventually(why, GENEROUS, async || {
+            let lines = sites.relay.log_lines();
+            lines.iter().any(|line| {
+                let message = line["message"].as_str().unwrap_or_default();
+                message.starts_with("session ended: ") && message.contains(why)
+            })
+        })
+        .await;
+    }
     let metrics = sites.relay.metrics().await;
     assert_eq!(metrics.sum("leaseway_plugin_faults_total"), 0.0);
 }
