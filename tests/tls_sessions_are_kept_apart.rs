@@ -253,6 +253,9 @@ async fn three_hundred_clients_over_a_handful_of_connections() {
     }
     let metrics = relay.metrics().await;
     assert_eq!(metrics.sum("leaseway_plugin_faults_total"), 0.0);
+    // Nobody got a connection that somebody else had.
+    let reused = [("reused", "true")];
+    assert_eq!(metrics.sum_where("leaseway_leases_total", &reused), 0.0);
     let misuse = [("reason", "plugin-misuse")];
     assert_eq!(
         metrics.sum_where("leaseway_session_ends_total", &misuse),
