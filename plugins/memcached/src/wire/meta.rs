@@ -47,9 +47,9 @@ pub(super) fn flags<'a>(key: &[u8], words: impl Iterator<Item = &'a [u8]>) -> Op
             }
             b'C' | b'D' | b'E' | b'J' => {
                 flags.changes = true;
-                number(token).is_some()
+                number(token, u64::MAX).is_some()
             }
-            b'F' => number(token).is_some_and(|value| value <= u64::from(u32::MAX)),
+            b'F' => number(token, u64::from(u32::MAX)).is_some(),
             b'M' => token.len() == 1,
             _ => false,
         };

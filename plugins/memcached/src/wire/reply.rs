@@ -79,7 +79,7 @@ impl Replies {
         };
         let mut length = end as u64 + 1;
         if let Some(size) = block {
-            let size = size.and_then(number).filter(|size| *size <= MAX_VALUE);
+            let size = size.and_then(|size| number(size, MAX_VALUE));
             let size = size.ok_or(Invalid("a reply has a length that is not valid"))?;
             length += size + 2;
         }

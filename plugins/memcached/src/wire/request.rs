@@ -240,7 +240,7 @@ fn keyed<'a>(
         [key, rest @ ..] if is_key(key) => match (name, rest) {
             (b"delete", [] | [b"0"]) => true,
             (b"delete", _) => return refuse(BAD_DELETE),
-            (b"incr" | b"decr", [delta]) if number(delta).is_none() => {
+            (b"incr" | b"decr", [delta]) if number(delta, u64::MAX).is_none() => {
                 return refuse("CLIENT_ERROR invalid numeric delta argument");
             }
             (b"incr" | b"decr", [_]) => true,
@@ -272,14 +272,14 @@ fn store(line: &[u8], after: u64, cas: bool) -> Front<'_> {
         [_, _, _, _, ..] => return refused(BAD_LINE, None),
         _ => return refused(ERROR, Some(after)),
     };
-    let Some(size) = number(size).filter(|size| *size <= MAX_VALUE) else {
+    let Some(size) = number(size, MAX_VALUE) else {
         return refused(BAD_DATA, None);
     };
     let length = after + size + 2;
     let fits = is_key(key)
-        && number(flags).is_some_and(|flags| flags <= u64::from(u32::MAX))
+        && number(flags, u64::from(u32::MAX)).is_some()
         && is_time(time)
-        && unique.is_none_or(|unique| number(unique).is_some());
+        && unique.is_none_or(|unique| number(unique, u64::MAX).is_some());
     if !fits {
         return refused(BAD_LINE, Some(length));
     }
@@ -324,7 +324,7 @@ fn meta_set(line: &[u8], after: u64) -> Front<'_> {
     let (Some(key), Some(size)) = (words.next(), words.next()) else {
         return refused(BAD_LINE, Some(after));
     };
-    let Some(size) = number(size).filter(|size| *size <= MAX_VALUE) else {
+    let Some(size) = number(size, MAX_VALUE) else {
         return refused(BAD_DATA, None);
     };
     let length = after + size + 2;

@@ -92,6 +92,9 @@ fn what_a_server_might_take_otherwise_is_refused_in_its_own_words() {
         ("set a 0 2147483648 1\r\nx\r\n", BAD_LINE, Some(25)),
         ("set a 0 0 -1\r\n", BAD_DATA, None),
         ("set a 0 0 1073741825\r\n", BAD_DATA, None),
+        // From 1.6.40 on a server takes no number of more than 11 characters, and the block for commands.
+        ("set a 0 0 000000000001\r\nx\r\n", BAD_DATA, None),
+        ("ms a 000000000001\r\nx\r\n", BAD_DATA, None),
         ("set a 0 0 1 2\r\nx\r\n", BAD_LINE, None),
         ("set a 0 0 1 2 noreply\r\nx\r\n", BAD_LINE, None),
         ("cas a 0 0 1\r\nx\r\n", BAD_LINE, None),
