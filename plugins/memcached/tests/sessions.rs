@@ -43,6 +43,9 @@ fn what_may_stay_silent_has_its_own_connection_and_a_sentinel() {
         "SERVER_ERROR out of memory\r\n",
     );
     alone(&mut session, "delete a noreply\r\n", "");
+    // From 1.6.40 on a server takes the key for the word.
+    alone(&mut session, "delete noreply\r\n", "");
+    alone(&mut session, "delete noreply\r\n", "DELETED\r\n");
     alone(
         &mut session,
         "stats\r\n",

@@ -71,7 +71,7 @@ pub enum Class {
     },
     /// One key; a reply that may not come.
     Quiet {
-        /// It comes with bad news (`q`), and not even then by intent (`noreply`).
+        /// Bad news are to be told (`q`), and not even those (`noreply`).
         errors: bool,
     },
     /// `version`: for any server.
@@ -254,6 +254,8 @@ fn keyed<'a>(
     match (fits, quiet) {
         (false, _) => refuse(BAD_LINE),
         (true, true) => command(Class::Quiet { errors: false }),
+        // A key to most servers; from 1.6.40 on they take it for the word, and say nothing.
+        (true, false) if words == [b"noreply"] => command(Class::Quiet { errors: true }),
         (true, false) => command(Class::Keyed { idempotent: false }),
     }
 }
