@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use leaseway_plugin_memcached::Memcached;
 use leaseway_sdk::testing::{self, ScriptedConnection, ScriptedSession, SessionEnd};
-use leaseway_sdk::{Hooks, LeaseError, Plugin, Side, Target};
+use leaseway_sdk::{Disposition, Hooks, LeaseError, Plugin, Side, Target};
 
 #[test]
 fn commands_of_one_reply_share() {
@@ -101,7 +101,7 @@ fn a_long_value_with_a_wrong_end_costs_its_connection() {
     session.client(b"xx");
     assert_eq!(session.take_client(), b"CLIENT_ERROR bad data chunk\r\n");
     assert!(session.end().is_some());
-    assert_eq!(returned(&mut session), leaseway_sdk::Disposition::Close);
+    assert_eq!(returned(&mut session), Disposition::Close);
 }
 
 #[test]
@@ -328,7 +328,39 @@ fn a_client_that_half_closes_gets_its_replies() {
     session.upstream(b"END\r\nVERSION 1\r\n");
     assert_eq!(session.take_client(), b"END\r\n");
     assert!(session.end().is_some());
-    assert_eq!(returned(&mut session), leaseway_sdk::Disposition::Keep);
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}
+
+#[test]
+fn what_could_pass_for_other_replies_costs_its_connection() {
+    // In base64 the key "x\r\nVERSION 1\r\n", which memcached 1.6 gives back as it is where `mg` has
+    // made the item, and `me` and `stats cachedump` as well.
+    for sent in [
+        "mg eA0KVkVSU0lPTiAxDQo= b N30 k\r\n",
+        "mg eA0KVkVSU0lPTiAxDQo= b k q\r\n",
+        "me eA0KVkVSU0lPTiAxDQo= b\r\n",
+        "stats cachedump 1 0\r\n",
+    ] {
+        let mut session = session();
+        session.client(sent.as_bytes());
+        let all = [sent, SENTINEL].concat();
+        assert_eq!(escaped(&session.take_upstream()), escaped(all.as_bytes()));
+        session.upstream(b"HD kx\r\nVERSION 1\r\n");
+        assert_eq!(escaped(&session.take_client()), "HD kx\\r\\n");
+        assert_eq!(returned(&mut session), Disposition::Close, "{sent}");
+    }
+    let mut session = session();
+    exchange(&mut session, "mg YQ== b k\r\n", "HD kYQ== b\r\n");
+    exchange(&mut session, "md eA0KVkVSU0lPTiAxDQo= b\r\n", "NF\r\n");
+}
+
+#[test]
+fn a_reply_that_was_left_out_costs_its_connection() {
+    let mut session = session();
+    session.client(b"set a 0 0 1 noreply\r\nx\r\nget a\r\n");
+    session.upstream(ANSWER.as_bytes());
+    assert!(session.end().is_some());
+    assert_eq!(returned(&mut session), Disposition::Close);
 }
 
 #[test]
@@ -337,7 +369,7 @@ fn a_server_that_speaks_unasked_is_not_heard() {
     session.client(b"stats\r\n");
     session.upstream(b"END\r\nEND\r\nVERSION 1\r\n");
     assert!(session.end().is_some());
-    assert_eq!(returned(&mut session), leaseway_sdk::Disposition::Close);
+    assert_eq!(returned(&mut session), Disposition::Close);
 }
 
 #[test]

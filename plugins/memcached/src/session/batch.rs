@@ -44,6 +44,9 @@ pub(super) struct Batch {
     replies: Replies,
     /// More has been covered than was shown, and nobody knows whether it has come.
     past_shown: bool,
+    /// What looks like the answer to the sentinel may be a client's making: nobody is to have the
+    /// connection next.
+    spent: bool,
 }
 
 impl Session {
@@ -90,6 +93,7 @@ impl Session {
 impl Batch {
     fn add(&mut self, command: &Command<'_>) {
         self.length += command.length;
+        self.spent |= command.echoes;
         match command.class {
             Class::Quiet { errors } => {
                 self.quiet += 1;
@@ -144,10 +148,14 @@ impl Batch {
                 Err(why) => return steps.close(why.0),
             };
             match piece.kind {
-                Kind::Version if self.asked => {
-                    return steps.discard(piece.length).release(Disposition::Keep);
+                Kind::Version if !self.asked => return steps.close("the server spoke unasked"),
+                Kind::Version if self.seen < self.loud => {
+                    return steps.close("the server has left out a reply");
                 }
-                Kind::Version => return steps.close("the server spoke unasked"),
+                Kind::Version => {
+                    let disposition = Disposition::keep_if(!self.spent);
+                    return steps.discard(piece.length).release(disposition);
+                }
                 Kind::End | Kind::Last => self.seen += 1,
                 Kind::Part => {}
             }

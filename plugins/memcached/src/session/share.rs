@@ -23,6 +23,9 @@ impl Session {
                 ..
             } = front(rest)
         {
+            if command.echoes {
+                break;
+            }
             let idempotent = match command.class {
                 Class::Retrieve { idempotent, .. } | Class::Keyed { idempotent } => idempotent,
                 Class::Version => true,

@@ -22,6 +22,7 @@ const BAD_DATA: &str = "CLIENT_ERROR bad data chunk";
 const TOO_LONG: &str = "CLIENT_ERROR line too long";
 const BAD_DELETE: &str = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]";
 const BAD_TIME: &str = "CLIENT_ERROR invalid exptime argument";
+const BAD_FLAG: &str = "CLIENT_ERROR invalid flag";
 
 /// What stands at the front of a client's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,9 @@ pub struct Command<'a> {
     pub length: u64,
     /// What it is.
     pub class: Class,
+    /// Bytes that clients have chosen may come back as they are, with ends of lines among them: who
+    /// reads what comes back takes them for replies.
+    pub echoes: bool,
 }
 
 /// What a command needs.
@@ -84,6 +88,15 @@ pub enum Class {
 }
 
 impl<'a> Command<'a> {
+    fn new(line: &'a [u8], length: u64, class: Class) -> Self {
+        Self {
+            line,
+            length,
+            class,
+            echoes: false,
+        }
+    }
+
     /// The keys: none, one or many.
     pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
         let (first, most) = match self.class {
@@ -157,13 +170,7 @@ fn read(line: &[u8], after: u64) -> Front<'_> {
     let mut all = words(line);
     let name = all.next().unwrap_or_default();
     let refuse = |error: &str| refused(error, Some(after));
-    let command = |class| {
-        Front::Command(Command {
-            line,
-            length: after,
-            class,
-        })
-    };
+    let command = |class| Front::Command(Command::new(line, after, class));
     if line.first() == Some(&b' ') {
         // Servers of different versions see different things in it.
         return refuse(ERROR);
@@ -178,13 +185,17 @@ fn read(line: &[u8], after: u64) -> Front<'_> {
         b"set" | b"add" | b"replace" | b"append" | b"prepend" => store(line, after, false),
         b"cas" => store(line, after, true),
         b"delete" | b"incr" | b"decr" | b"touch" => keyed(name, all, command, refuse),
-        b"mg" | b"md" | b"ma" | b"me" => meta(name, all, command, refuse),
+        b"mg" | b"md" | b"ma" | b"me" => meta(line, after),
         b"ms" => meta_set(line, after),
         b"mn" => Front::Noop(after),
         b"version" => command(Class::Version),
         b"quit" => Front::Quit,
         b"stats" if all.clone().next() == Some(b"detail") => refuse(&not_relayed("stats detail")),
-        b"stats" => command(Class::Admin { quiet: false }),
+        b"stats" => Front::Command(Command {
+            // It names the keys of items, also those that are not text.
+            echoes: all.next() == Some(b"cachedump"),
+            ..Command::new(line, after, Class::Admin { quiet: false })
+        }),
         b"flush_all" | b"verbosity" | b"cache_memlimit" => {
             let quiet = all.last() == Some(b"noreply");
             command(Class::Admin { quiet })
@@ -289,35 +300,32 @@ fn store(line: &[u8], after: u64, cas: bool) -> Front<'_> {
         true => Class::Quiet { errors: false },
         false => Class::Keyed { idempotent: false },
     };
-    Front::Command(Command {
-        line,
-        length,
-        class,
-    })
+    Front::Command(Command::new(line, length, class))
 }
 
 /// `mg`, `md`, `ma` and `me`.
-fn meta<'a>(
-    name: &[u8],
-    mut words: impl Iterator<Item = &'a [u8]>,
-    command: impl Fn(Class) -> Front<'a>,
-    refuse: impl Fn(&str) -> Front<'a>,
-) -> Front<'a> {
+fn meta(line: &[u8], after: u64) -> Front<'_> {
+    let mut words = words(line);
+    let name = words.next().unwrap_or_default();
     let Some(key) = words.next() else {
-        return refuse(ERROR);
+        return refused(ERROR, Some(after));
     };
     if !is_key(key) {
-        return refuse(BAD_LINE);
+        return refused(BAD_LINE, Some(after));
     }
     let Some(flags) = meta::flags(key, words) else {
-        return refuse("CLIENT_ERROR invalid flag");
+        return refused(BAD_FLAG, Some(after));
     };
     let reads = matches!(name, b"mg" | b"me");
-    command(match flags.quiet {
+    let class = match flags.quiet {
         true => Class::Quiet { errors: true },
         false => Class::Keyed {
             idempotent: reads && !flags.changes,
         },
+    };
+    Front::Command(Command {
+        echoes: flags.has_line_end && (flags.returns_key || name == b"me"),
+        ..Command::new(line, after, class)
     })
 }
 
@@ -330,17 +338,17 @@ fn meta_set(line: &[u8], after: u64) -> Front<'_> {
         return refused(BAD_DATA, None);
     };
     let length = after + size + 2;
-    match meta::flags(key, words).filter(|_| is_key(key)) {
-        None => refused("CLIENT_ERROR invalid flag", Some(length)),
-        Some(flags) => Front::Command(Command {
-            line,
-            length,
-            class: match flags.quiet {
-                true => Class::Quiet { errors: true },
-                false => Class::Keyed { idempotent: false },
-            },
-        }),
-    }
+    let Some(flags) = meta::flags(key, words).filter(|_| is_key(key)) else {
+        return refused(BAD_FLAG, Some(length));
+    };
+    let class = match flags.quiet {
+        true => Class::Quiet { errors: true },
+        false => Class::Keyed { idempotent: false },
+    };
+    Front::Command(Command {
+        echoes: flags.has_line_end && flags.returns_key,
+        ..Command::new(line, length, class)
+    })
 }
 
 #[cfg(test)]
