@@ -123,6 +123,11 @@ fn the_relay_answers_what_needs_no_server() {
             "set a x 0 3\r\nmn\n\r\nmn\r\n",
             "CLIENT_ERROR bad command line format\r\nMN\r\n",
         ),
+        // Who asks for no reply is not told of mistakes either, as by memcached.
+        (
+            "set a x 0 3 noreply\r\nmn\n\r\nincr a x noreply\r\ndelete a 5 noreply\r\nmn\r\n",
+            "MN\r\n",
+        ),
     ] {
         let mut session = session();
         session.client(sent.as_bytes());

@@ -100,8 +100,11 @@ impl Session {
                     error: why,
                     length: Some(length),
                 } => {
-                    let steps = Steps::new().send(Side::Client, error(&why));
-                    Choice::answer(steps.discard(length))
+                    let told = match why.is_empty() {
+                        true => Steps::new(),
+                        false => Steps::new().send(Side::Client, error(&why)),
+                    };
+                    Choice::answer(told.discard(length))
                 }
                 Front::Refused {
                     error: why,

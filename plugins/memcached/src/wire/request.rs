@@ -17,6 +17,8 @@ pub const MAX_KEYS_LINE: usize = 24 * 1024;
 
 /// Errors in memcached's own words.
 const ERROR: &str = "ERROR";
+/// What it says of a line with `noreply`, whatever the mistake.
+const SILENCE: &str = "";
 const BAD_LINE: &str = "CLIENT_ERROR bad command line format";
 const BAD_DATA: &str = "CLIENT_ERROR bad data chunk";
 const TOO_LONG: &str = "CLIENT_ERROR line too long";
@@ -35,7 +37,7 @@ pub enum Front<'a> {
     Quit,
     /// Something that no server is to see.
     Refused {
-        /// The error, without its line end.
+        /// The error, without its line end; empty: the client has asked for no reply (`noreply`).
         error: String,
         /// How many bytes of the client it takes; none: nobody knows where the next one begins.
         length: Option<u64>,
@@ -246,6 +248,7 @@ fn keyed<'a>(
         [words @ .., b"noreply"] if !words.is_empty() => (true, words),
         words => (false, words),
     };
+    let refuse = |error: &str| refuse(if quiet { SILENCE } else { error });
     let fits = match words {
         [] => return refuse(ERROR),
         [key, rest @ ..] if is_key(key) => match (name, rest) {
@@ -294,7 +297,7 @@ fn store(line: &[u8], after: u64, cas: bool) -> Front<'_> {
         && is_time(time)
         && unique.is_none_or(|unique| number(unique, u64::MAX).is_some());
     if !fits {
-        return refused(BAD_LINE, Some(length));
+        return refused(if quiet { SILENCE } else { BAD_LINE }, Some(length));
     }
     let class = match quiet {
         true => Class::Quiet { errors: false },
