@@ -35,6 +35,8 @@ pub struct Config {
     pub slots: NonZeroU32,
     /// The servers on the ring, with [`Distribution::Ketama`].
     pub servers: Vec<Server>,
+    /// Whether the servers know the meta commands as memcached has them from 1.6.10 on.
+    pub meta: bool,
 }
 
 /// Which server a key is on.
@@ -83,6 +85,7 @@ impl Default for Config {
             distribution: Distribution::default(),
             slots: SLOTS,
             servers: Vec::new(),
+            meta: true,
         }
     }
 }

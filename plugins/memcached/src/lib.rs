@@ -14,29 +14,38 @@ pub mod wire;
 
 use std::rc::Rc;
 
-use leaseway_sdk::{Connection, MeasureReplies, Plugin, Probe, SessionInfo, Span, Target};
+use leaseway_sdk::{Connect, Connection, MeasureReplies, Plugin, Probe, SessionInfo, Span, Target};
 
 use config::Config;
 use places::Places;
 pub use session::Session;
 use wire::reply::{Kind, Replies};
 
-/// How long the reply to a probe may be.
+/// How long a reply to a question of the relay's own may be.
 const MAX_VERSION: usize = 256;
 
+/// A store that no server carries out, for its mode is none, with a data block that is a command
+/// itself: who answers both does not know where blocks end.
+const META_CHECK: &[u8] = b"ms leaseway 2 M?\r\nmn\r\nversion\r\n";
+
 /// The plugin, configured.
-pub struct Memcached(Rc<Places>);
+pub struct Memcached {
+    places: Rc<Places>,
+    meta: bool,
+}
 
 impl Plugin for Memcached {
     type Config = Config;
     type Session = Session;
 
     fn configure(config: Config) -> Result<Self, String> {
-        Ok(Self(Rc::new(config.places()?)))
+        let meta = config.meta;
+        let places = Rc::new(config.places()?);
+        Ok(Self { places, meta })
     }
 
     fn session(&self, _: &SessionInfo) -> Session {
-        Session::new(Rc::clone(&self.0))
+        Session::new(Rc::clone(&self.places), self.meta)
     }
 }
 
@@ -74,6 +83,30 @@ impl MeasureReplies for Measure {
             at += length;
         }
         Ok(spans)
+    }
+}
+
+impl Connect for Memcached {
+    /// Makes sure of where the server sees the end of what is sent with `ms`. One that does not know
+    /// the command would take what a client stores for commands, and answer each of them to whoever
+    /// waits for a reply.
+    fn connect(&self, c: &mut Connection<'_>, _: &Target) -> Result<Vec<u8>, String> {
+        if !self.meta {
+            return Ok(Vec::new());
+        }
+        c.write(META_CHECK)?;
+        let said = c.read_line(MAX_VERSION)?;
+        let version = c.read_line(MAX_VERSION)?;
+        if version.starts_with(b"VERSION ") {
+            return Ok(Vec::new());
+        }
+        Err(format!(
+            "the server does not know the meta commands of memcached 1.6.10, and would take what is \
+             stored with `ms` for commands (it answered \"{}\", \"{}\"); update it, or set `meta = \
+             false`",
+            said.escape_ascii(),
+            version.escape_ascii()
+        ))
     }
 }
 

@@ -388,6 +388,7 @@ fn the_plugin_says_what_it_is_and_probes() {
         | Hooks::ON_EOF
         | Hooks::ON_REQUEST_FAILED
         | Hooks::REPLIES
+        | Hooks::CONNECT
         | Hooks::PROBE;
     assert_eq!(info.hooks, hooks);
     let plugin: Memcached = testing::configure("{}").unwrap();
@@ -405,6 +406,47 @@ fn the_plugin_says_what_it_is_and_probes() {
     );
     assert!(probe(b"VERSION 1\r\nx").is_err());
     assert_eq!(plugin.default_target(), Target::default());
+}
+
+#[test]
+fn a_server_that_takes_values_for_commands_is_not_connected_to() {
+    let connect = |config: &str, replies: &[u8]| {
+        let plugin: Memcached = testing::configure(config).unwrap();
+        let mut server = ScriptedConnection::new();
+        if !replies.is_empty() {
+            server = server
+                .expect(b"ms leaseway 2 M?\r\nmn\r\nversion\r\n")
+                .reply(replies);
+        }
+        testing::connect(&plugin, server, &Target::default())
+    };
+    let known = b"CLIENT_ERROR invalid mode for ms M token\r\nVERSION 1.6.18\r\n";
+    assert_eq!(connect("{}", known), Ok(Vec::new()));
+    for old in [
+        // 1.5.6 and before, and 1.6.9.
+        &b"ERROR\r\nERROR\r\nVERSION 1.5.6\r\n"[..],
+        b"CLIENT_ERROR invalid flag\r\nMN\r\nVERSION 1.6.9\r\n",
+    ] {
+        let why = connect("{}", old).unwrap_err();
+        assert!(why.contains("`meta = false`"), "{why}");
+    }
+    assert_eq!(connect(r#"{"meta": false}"#, b""), Ok(Vec::new()));
+}
+
+#[test]
+fn meta_commands_can_be_left_out() {
+    let mut session = ScriptedSession::<Memcached>::new(r#"{"meta": false}"#);
+    session.client(
+        b"mn\r\nmg a\r\nms a 5 q\r\nget b\r\nset a 0 0 1 noreply\r\nx\r\nmg a\r\nget a\r\n",
+    );
+    assert_eq!(escaped(&session.take_client()), "ERROR\\r\\n".repeat(3));
+    assert_eq!(
+        escaped(&session.take_upstream()),
+        escaped(b"set a 0 0 1 noreply\r\nx\r\nversion\r\n")
+    );
+    session.upstream(ANSWER.as_bytes());
+    assert_eq!(escaped(&session.take_client()), "ERROR\\r\\n");
+    assert_eq!(escaped(&session.take_upstream()), "get a\\r\\n");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use leaseway_sdk::{Choice, Disposition, LeaseError, Side, Steps};
 use super::{Lease, Session, error, own_error};
 use crate::places::Place;
 use crate::wire::reply::{Kind, Replies};
-use crate::wire::request::{Class, Command, Front, front};
+use crate::wire::request::{Class, Command, Front};
 
 /// What ends the exchange.
 const SENTINEL: &[u8] = b"version\r\n";
@@ -72,7 +72,7 @@ impl Session {
             && let Parsed::Complete {
                 value: Front::Command(command),
                 ..
-            } = front(rest)
+            } = self.front(rest)
             // The client's own question would be taken for the sentinel.
             && command.class != Class::Version
             && command.length <= rest.len() as u64

@@ -19,13 +19,15 @@ use leaseway_sdk::{
 
 use crate::places::{Place, Places};
 use crate::wire::binary;
-use crate::wire::request::{Class, Command, Front, front};
+use crate::wire::request::{Class, Command, ERROR, Front, front};
 use batch::Batch;
 use scatter::Scatter;
 
 /// The state of one client.
 pub struct Session {
     places: Rc<Places>,
+    /// Its servers know the meta commands.
+    meta: bool,
     /// What it has last asked for.
     named: Option<Place>,
     /// What it does with the connection that is leased or asked for.
@@ -42,12 +44,29 @@ enum Lease {
 }
 
 impl Session {
-    pub(crate) fn new(places: Rc<Places>) -> Self {
+    pub(crate) fn new(places: Rc<Places>, meta: bool) -> Self {
         Self {
             places,
+            meta,
             named: None,
             lease: Lease::None,
         }
+    }
+
+    /// What stands at the front. Meta commands are unknown here if they are to the servers, but for
+    /// where they end.
+    fn front<'a>(&self, shown: &'a [u8]) -> Parsed<Front<'a>> {
+        front(shown).map(|front| match front {
+            Front::Command(command) if !self.meta && command.is_meta() => Front::Refused {
+                error: ERROR.to_owned(),
+                length: Some(command.length),
+            },
+            Front::Noop(length) if !self.meta => Front::Refused {
+                error: ERROR.to_owned(),
+                length: Some(length),
+            },
+            front => front,
+        })
     }
 
     /// What to lease; none if the host has been told of that last.
@@ -75,7 +94,7 @@ impl Session {
 
     /// The first request stands alone, or needs no server.
     fn alone(&mut self, shown: &[u8]) -> Choice {
-        match front(shown) {
+        match self.front(shown) {
             Parsed::Incomplete { .. } => Choice::NeedMore,
             Parsed::Invalid(why) => Choice::refuse(error(why), why),
             Parsed::Complete { value, .. } => match value {

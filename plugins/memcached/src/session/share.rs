@@ -5,7 +5,7 @@ use leaseway_sdk::frame::Parsed;
 
 use super::Session;
 use crate::places::Place;
-use crate::wire::request::{Class, Front, front};
+use crate::wire::request::{Class, Front};
 
 /// How many are handed to a connection at a time.
 const MAX_SHARED: usize = 4096;
@@ -21,7 +21,7 @@ impl Session {
             && let Parsed::Complete {
                 value: Front::Command(command),
                 ..
-            } = front(rest)
+            } = self.front(rest)
         {
             if command.echoes {
                 break;

@@ -16,7 +16,7 @@ pub const MAX_LINE: usize = 2048;
 pub const MAX_KEYS_LINE: usize = 24 * 1024;
 
 /// Errors in memcached's own words.
-const ERROR: &str = "ERROR";
+pub(crate) const ERROR: &str = "ERROR";
 /// What it says of a line with `noreply`, whatever the mistake.
 const SILENCE: &str = "";
 const BAD_LINE: &str = "CLIENT_ERROR bad command line format";
@@ -97,6 +97,11 @@ impl<'a> Command<'a> {
             class,
             echoes: false,
         }
+    }
+
+    /// Whether it is one of the meta commands.
+    pub fn is_meta(&self) -> bool {
+        matches!(self.line, [b'm', _, b' ', ..])
     }
 
     /// The keys: none, one or many.
