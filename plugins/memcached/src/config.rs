@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use leaseway_sdk::serde::Deserialize;
 
-use crate::ketama::Ring;
+use crate::ketama::{self, Ring};
 use crate::places::Places;
 
 /// Into how many slots keys fall. Each is a connection of its own at times, and some of them are an
@@ -71,7 +71,8 @@ pub struct ServerTable {
     /// Its share of the keys.
     #[serde(default = "one")]
     pub weight: NonZeroU32,
-    /// What its points on the ring are made of; without it, the address.
+    /// What its points on the ring are made of, to the letter; without it, the address as
+    /// [`ketama::name`] has it.
     pub name: Option<String>,
 }
 
@@ -111,7 +112,8 @@ impl Config {
             Distribution::Ketama => {
                 let servers = servers(self.servers)?;
                 let ring = Ring::new(servers.iter().map(|server| {
-                    let name = server.name.as_deref().unwrap_or(&server.address);
+                    let name = server.name.as_deref();
+                    let name = name.unwrap_or_else(|| ketama::name(&server.address));
                     (name, server.weight.get())
                 }));
                 let addresses = servers.into_iter().map(|server| server.address).collect();

@@ -5,13 +5,19 @@
 use md5::{Digest, Md5};
 
 /// Points that a server of average weight has.
-const POINTS: f64 = 160.0;
+const POINTS: f32 = 160.0;
 
 /// Points that are made of one digest.
 const PER_DIGEST: usize = 4;
 
 /// The port that is left out of names.
 const DEFAULT_PORT: &str = ":11211";
+
+/// What libmemcached makes the points of a server of, if nobody has named it otherwise.
+#[must_use]
+pub fn name(address: &str) -> &str {
+    address.strip_suffix(DEFAULT_PORT).unwrap_or(address)
+}
 
 /// The points of all servers, in order, with the number of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +30,10 @@ impl Ring {
         let total: u32 = servers.clone().map(|(_, weight)| weight).sum();
         let mut points = Vec::new();
         for (server, (name, weight)) in servers.enumerate() {
-            let name = name.strip_suffix(DEFAULT_PORT).unwrap_or(name);
-            let share = f64::from(weight) / f64::from(total.max(1));
-            // Rounded down as the others do it, a hair above what may have been lost by dividing.
-            let digests = share * POINTS / PER_DIGEST as f64 * count as f64 + 0.000_000_000_1;
+            // In single precision as the others: with 25 servers, say, what is lost by dividing
+            // makes 39 digests of 40.
+            let share = weight as f32 / total as f32;
+            let digests = share * POINTS / PER_DIGEST as f32 * count as f32;
             for number in 0..digests.floor() as usize {
                 let digest = digest(format!("{name}-{number}").as_bytes());
                 points.extend((0..PER_DIGEST).map(|at| (point(&digest, at), server)));
@@ -81,18 +87,34 @@ mod tests {
              22221222222122212110212221222222222211221011222011120222202212022122011222202022\
              12121121122121221022212122222201121121120222121211222202211222212222202122202212";
 
+    /// The same for `10.0.0.1:11211` to `10.0.0.25:11211`, as letters.
+    const MANY: &str = "nkkqpykmgagxkoklogsiyluicklejahcikgtfqfamxhtjadbilwpueklbuiuheudhqmxhpgnwkbondis\
+             hftlmesnhmedhqtwxtdngeimcmnxlbojmlfniyaorhogmphuqypgsofpongtpbtcntgxejtkxdsuvhhg\
+             upyrawnjqvmgwqwsowjcsvvmjmrpfeypnkwmkteifriokovwcixcpgrwvgfnoyofwjcquulxwgfelyjg";
+
     const SERVERS: [&str; 3] = ["127.0.0.1:22001", "127.0.0.1:22002", "127.0.0.1:11211"];
 
     #[test]
     fn keys_are_where_libmemcached_looks_for_them() {
         for (weights, known) in [([1, 1, 1], EQUAL), ([1, 2, 5], WEIGHTED)] {
-            let ring = Ring::new(SERVERS.into_iter().zip(weights));
+            let ring = Ring::new(SERVERS.into_iter().map(name).zip(weights));
             let found: String = (0..known.len())
                 .map(|number| ring.server(format!("key:{number}").as_bytes()).unwrap())
                 .map(|server| server.to_string())
                 .collect();
             assert_eq!(found, known, "{weights:?}");
         }
+    }
+
+    #[test]
+    fn points_are_lost_where_libmemcached_loses_them() {
+        let servers: Vec<String> = (1..=25).map(|n| format!("10.0.0.{n}:11211")).collect();
+        let ring = Ring::new(servers.iter().map(|server| (name(server), 1)));
+        let found: String = (0..MANY.len())
+            .map(|number| ring.server(format!("key:{number}").as_bytes()).unwrap())
+            .map(|server| char::from(b'a' + server as u8))
+            .collect();
+        assert_eq!(found, MANY);
     }
 
     #[test]

@@ -259,6 +259,25 @@ fn keys_lead_to_their_server() {
 }
 
 #[test]
+fn a_name_is_taken_to_the_letter() {
+    let servers = |name: &str| {
+        let config = format!(
+            r#"{{"distribution": "ketama", "servers": ["a:1", {{"address": "b:11211"{name}}}]}}"#
+        );
+        let mut session = ScriptedSession::<Memcached>::new(&config);
+        for number in 0..100 {
+            alone(&mut session, &format!("delete k{number} noreply\r\n"), "");
+        }
+        let leases = session.leases().iter();
+        leases
+            .map(|lease| lease.target.endpoint.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(servers(""), servers(r#", "name": "b""#));
+    assert_ne!(servers(""), servers(r#", "name": "b:11211""#));
+}
+
+#[test]
 fn a_retrieval_from_several_servers_is_one_to_the_client() {
     for pieces in [1, 7, 1000] {
         let mut session = ScriptedSession::<Memcached>::new(RING).in_pieces_of(pieces);
