@@ -13,6 +13,7 @@ use leaseway_tests::relay::Relay;
 use leaseway_tests::tool::memccapable;
 use leaseway_tests::wait::GENEROUS;
 use leaseway_tests::{plugins, ports};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const CONFIG: &str = r#"
@@ -226,7 +227,11 @@ async fn without_a_server_there_is_a_server_error() {
     let relay = Relay::start_with(&config, &[("server", &address)]).await;
     let mut first = Memcache::connect(relay.addr()).await;
     first.send(b"stats\r\n").await.unwrap();
-    let (held, _) = silent.accept().await.unwrap();
+    let (mut held, _) = silent.accept().await.unwrap();
+    // The relay's own question is.
+    held.write_all(b"CLIENT_ERROR x\r\nVERSION 1\r\n")
+        .await
+        .unwrap();
     let mut second = Memcache::connect(relay.addr()).await;
     let said = second.ask("get a\r\n").await.unwrap();
     assert!(
@@ -236,6 +241,31 @@ async fn without_a_server_there_is_a_server_error() {
     drop(held);
     let said = first.line().await.unwrap();
     assert!(said.starts_with("SERVER_ERROR leaseway: "), "{said}");
+}
+
+/// A server before 1.6.10, by what it says to the relay's question.
+#[tokio::test]
+async fn a_server_that_takes_values_for_commands_is_not_used() {
+    let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = old.local_addr().unwrap().to_string();
+    let relay = Relay::start_with(CONFIG, &[("server", &address)]).await;
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = old.accept().await.unwrap();
+            let _ = connection
+                .write_all(b"ERROR\r\nERROR\r\nVERSION 1.5.6\r\n")
+                .await;
+            // Until the relay leaves.
+            let _ = connection.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let mut client = Memcache::connect(relay.addr()).await;
+    let said = client.ask("get a\r\n").await.unwrap();
+    assert!(
+        said.starts_with("SERVER_ERROR leaseway: ") && said.contains("`meta = false`"),
+        "{said}"
+    );
+    server.abort();
 }
 
 #[tokio::test]

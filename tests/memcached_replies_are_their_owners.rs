@@ -151,6 +151,39 @@ async fn three_hundred_clients_over_four_connections() {
     storm(vec![server], |_| "{}".to_owned()).await;
 }
 
+/// memcached 1.6 gives a key that came in base64 back as it is, where `mg` has made the item. These two
+/// are "x", the answer to the relay's sentinel or nothing, and an item of the victims'.
+#[tokio::test]
+async fn nobody_writes_into_the_replies_of_others() {
+    const KEYS: [&str; 2] = [
+        "eA0KVkFMVUUgdmljdGltIDAgNQ0KUFdORUQNCkVORA==",
+        "eA0KVkVSU0lPTiAxDQpWQUxVRSB2aWN0aW0gMCA1DQpQV05FRA0KRU5E",
+    ];
+    let server = MemcachedServer::start().await;
+    let config = CONFIG.replace("max-connections = 4", "max-connections = 1");
+    let list = format!("\"{}\"", server.addr());
+    let relay = Relay::start_with(&config, &[("config", "{}"), ("servers", &list)]).await;
+    let mut victims = Vec::new();
+    for _ in 0..10 {
+        victims.push(Memcache::connect(relay.addr()).await);
+    }
+    let said = victims[0].ask("set victim 0 0 4\r\nmine\r\n").await;
+    assert_eq!(said.unwrap(), "STORED");
+    for round in 0..20 {
+        let mut forger = Memcache::connect(relay.addr()).await;
+        let key = KEYS[round % 2];
+        let sent = format!("mg {key} b N30 k\r\nme {key} b\r\n");
+        forger.send(sent.as_bytes()).await.unwrap();
+        for victim in &mut victims {
+            victim.send(b"get victim\r\n").await.unwrap();
+        }
+        for victim in &mut victims {
+            let items = victim.items().await.unwrap().unwrap();
+            assert_eq!(items, [("victim".to_owned(), b"mine".to_vec())]);
+        }
+    }
+}
+
 /// Retrievals of several keys ask several servers here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_clients_over_four_connections_to_each_of_three_servers() {
