@@ -364,6 +364,7 @@ fn what_could_pass_for_other_replies_costs_its_connection() {
         "mg eA0KVkVSU0lPTiAxDQo= b k q\r\n",
         "me eA0KVkVSU0lPTiAxDQo= b\r\n",
         "stats cachedump 1 0\r\n",
+        "stats c 1 0\r\n",
     ] {
         let mut session = session();
         session.client(sent.as_bytes());

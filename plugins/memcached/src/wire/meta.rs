@@ -7,8 +7,8 @@ use super::{is_time, number};
 /// block that stands behind them.
 pub(super) const MAX_FLAGS: usize = 16;
 
-/// The longest opaque token.
-const MAX_OPAQUE: usize = 32;
+/// The longest opaque token. With its flag it has 32 bytes, which is what servers take.
+const MAX_OPAQUE: usize = 31;
 
 /// What the flags of a command say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

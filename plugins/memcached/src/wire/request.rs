@@ -197,12 +197,18 @@ fn read(line: &[u8], after: u64) -> Front<'_> {
         b"mn" => Front::Noop(after),
         b"version" => command(Class::Version),
         b"quit" => Front::Quit,
-        b"stats" if all.clone().next() == Some(b"detail") => refuse(&not_relayed("stats detail")),
-        b"stats" => Front::Command(Command {
-            // It names the keys of items, also those that are not text.
-            echoes: all.next() == Some(b"cachedump"),
-            ..Command::new(line, after, Class::Admin { quiet: false })
-        }),
+        b"stats" => {
+            // From 1.6.40 on the beginning of a word is enough.
+            let what = all.next().unwrap_or(b"-");
+            if b"detail".starts_with(what) {
+                return refuse(&not_relayed("stats detail"));
+            }
+            Front::Command(Command {
+                // It names the keys of items, also those that are not text.
+                echoes: b"cachedump".starts_with(what),
+                ..Command::new(line, after, Class::Admin { quiet: false })
+            })
+        }
         b"flush_all" | b"verbosity" | b"cache_memlimit" => {
             let quiet = all.last() == Some(b"noreply");
             command(Class::Admin { quiet })

@@ -52,6 +52,7 @@ fn commands_are_known_and_measured() {
         ("touch a 10\r\n", KEYED),
         ("mg a\r\n", READ),
         ("mg a v t O123 Lpath/\r\n", READ),
+        ("mg a O1234567890123456789012345678901\r\n", READ),
         ("mg a v N30\r\n", KEYED),
         ("mg YQ== b k q\r\n", Class::Quiet { errors: true }),
         ("ms a 2 T0 F5 MS I c\r\nxx\r\n", KEYED),
@@ -105,6 +106,11 @@ fn what_a_server_might_take_otherwise_is_refused_in_its_own_words() {
         ("ms a 1 T\r\nx\r\n", "CLIENT_ERROR invalid flag", Some(13)),
         ("ms a 1 b\r\nx\r\n", "CLIENT_ERROR invalid flag", Some(13)),
         ("ms a 1 c c\r\nx\r\n", "CLIENT_ERROR invalid flag", Some(15)),
+        (
+            "mg a O12345678901234567890123456789012\r\n",
+            "CLIENT_ERROR invalid flag",
+            Some(40),
+        ),
         ("mg\r\n", ERROR, Some(4)),
         ("delete a 5\r\n", BAD_DELETE, Some(12)),
         ("incr a\r\n", ERROR, Some(8)),
@@ -122,6 +128,7 @@ fn what_a_server_might_take_otherwise_is_refused_in_its_own_words() {
         "watch\r\n",
         "lru_crawler metadump all\r\n",
         "stats detail on\r\n",
+        "stats d on\r\n",
         "shutdown\r\n",
     ] {
         match at_front(text) {
