@@ -30,6 +30,9 @@ fn event() -> impl Strategy<Value = Event> {
         "ms key:0 2 q\r\nab\r\n",
         "mg key:0 v q\r\n",
         "mg key:0 v\r\n",
+        "mg Cg== b k\r\n",
+        "mg Cg== b k q\r\n",
+        "delete noreply\r\n",
         "mn\r\n",
         "version\r\n",
         "stats\r\n",
@@ -98,6 +101,7 @@ proptest! {
                 let gathers = sent.starts_with("get ") && !sent.contains("version");
                 prop_assert!(gathers || sent.ends_with("version\\r\\n"), "{}", sent);
                 prop_assert!(!sent.contains("quit") && !sent.contains("nonsense"), "{}", sent);
+                prop_assert!(!sent.contains("Cg== b k"), "{}", sent);
             }
         }
     }
