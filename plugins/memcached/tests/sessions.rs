@@ -6,7 +6,9 @@ mod common;
 use common::*;
 use leaseway_plugin_memcached::Memcached;
 use leaseway_sdk::testing::{self, ScriptedConnection, ScriptedSession, SessionEnd};
-use leaseway_sdk::{Disposition, Hooks, LeaseError, Plugin, Side, Target};
+use leaseway_sdk::{
+    Choice, ChooseUpstream, Disposition, Hooks, LeaseError, Plugin, SessionInfo, Side, Step, Target,
+};
 
 #[test]
 fn commands_of_one_reply_share() {
@@ -142,6 +144,27 @@ fn the_relay_answers_what_needs_no_server() {
     assert_eq!(session.take_client(), b"END\r\n");
     assert!(matches!(session.end(), Some(SessionEnd::Plugin(_))));
     assert_eq!(session.take_upstream(), b"");
+}
+
+#[test]
+fn what_needs_no_server_is_answered_at_once() {
+    let plugin: Memcached = testing::configure(RING).unwrap();
+    let mut session = plugin.session(&SessionInfo {
+        id: 1,
+        listener: String::new(),
+        client_address: String::new(),
+        local_address: String::new(),
+    });
+    let shown = "\n".repeat(2_000) + "mn\r\nstats\r\nset a x 0 9 noreply\r\n";
+    let Choice::Answer(steps) = session.choose_upstream(shown.as_bytes()) else {
+        panic!("it needs a server");
+    };
+    let [Step::Send((Side::Client, said)), Step::Discard(length)] = steps.as_slice() else {
+        panic!("{} steps", steps.len());
+    };
+    assert!(said.starts_with(&b"ERROR\r\n".repeat(2_000)));
+    assert!(escaped(said).contains("ERROR\\r\\nMN\\r\\nCLIENT_ERROR leaseway: `stats`"));
+    assert_eq!(*length, shown.len() as u64 + 11);
 }
 
 #[test]

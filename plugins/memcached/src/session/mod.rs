@@ -3,9 +3,10 @@
 //! A command that earns exactly one reply, and is all there, shares a connection ([`share`]). All
 //! others go over a connection of their own ([`batch`]), at whose end the server is asked for its
 //! version: with that answer, all that came before is in, however much it was. A retrieval from
-//! several servers asks one after the other ([`scatter`]).
+//! several servers asks one after the other ([`scatter`]). Some things need no server ([`local`]).
 
 mod batch;
+mod local;
 mod scatter;
 mod share;
 
@@ -98,33 +99,13 @@ impl Session {
             Parsed::Incomplete { .. } => Choice::NeedMore,
             Parsed::Invalid(why) => Choice::refuse(error(why), why),
             Parsed::Complete { value, .. } => match value {
-                Front::Command(command) if self.is_for_each(&command) => {
-                    let name = command.head().next().unwrap_or_default().escape_ascii();
-                    let error = error(&format!(
-                        "CLIENT_ERROR leaseway: `{name}` is for one server, and keys are on \
-                         several; ask each of them"
-                    ));
-                    let steps = Steps::new().send(Side::Client, error);
-                    Choice::answer(steps.discard(command.length))
-                }
-                Front::Command(command) => match self.place(&command) {
-                    Some(place) => self.batch(place, &command, shown),
-                    None => self.scatter(&command),
-                },
-                Front::Noop(length) => {
-                    Choice::answer(Steps::new().discard(length).send(Side::Client, *b"MN\r\n"))
+                Front::Command(command) if !self.is_for_each(&command) => {
+                    match self.place(&command) {
+                        Some(place) => self.batch(place, &command, shown),
+                        None => self.scatter(&command),
+                    }
                 }
                 Front::Quit => Choice::answer(Steps::new().close("the client said quit")),
-                Front::Refused {
-                    error: why,
-                    length: Some(length),
-                } => {
-                    let told = match why.is_empty() {
-                        true => Steps::new(),
-                        false => Steps::new().send(Side::Client, error(&why)),
-                    };
-                    Choice::answer(told.discard(length))
-                }
                 Front::Refused {
                     error: why,
                     length: None,
@@ -133,6 +114,7 @@ impl Session {
                     binary::refusal(&header),
                     "the client speaks the binary protocol",
                 ),
+                Front::Command(_) | Front::Noop(_) | Front::Refused { .. } => self.answer(shown),
             },
         }
     }
