@@ -96,6 +96,9 @@ impl Connect for Memcached {
         }
         c.write(META_CHECK)?;
         let said = c.read_line(MAX_VERSION)?;
+        if said == b"CLIENT_ERROR unauthenticated" {
+            return Err("the server wants a login (`-Y`), and a login would be everybody's".into());
+        }
         let version = c.read_line(MAX_VERSION)?;
         if version.starts_with(b"VERSION ") {
             return Ok(Vec::new());

@@ -473,6 +473,8 @@ fn a_server_that_takes_values_for_commands_is_not_connected_to() {
         let why = connect("{}", old).unwrap_err();
         assert!(why.contains("`meta = false`"), "{why}");
     }
+    let why = connect("{}", b"CLIENT_ERROR unauthenticated\r\n").unwrap_err();
+    assert!(why.contains("wants a login"), "{why}");
     assert_eq!(connect(r#"{"meta": false}"#, b""), Ok(Vec::new()));
 }
 
