@@ -18,7 +18,7 @@ pub enum Places {
 }
 
 /// Where a key is. Requests for one place may share a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Wherever the group's balance says.
     #[default]

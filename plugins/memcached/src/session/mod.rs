@@ -93,29 +93,16 @@ impl Session {
         matches!(command.class, Class::Admin { .. }) && !self.places.is_single()
     }
 
-    /// The first request stands alone, or needs no server.
-    fn alone(&mut self, shown: &[u8]) -> Choice {
-        match self.front(shown) {
-            Parsed::Incomplete { .. } => Choice::NeedMore,
-            Parsed::Invalid(why) => Choice::refuse(error(why), why),
-            Parsed::Complete { value, .. } => match value {
-                Front::Command(command) if !self.is_for_each(&command) => {
-                    match self.place(&command) {
-                        Some(place) => self.batch(place, &command, shown),
-                        None => self.scatter(&command),
-                    }
-                }
-                Front::Quit => Choice::answer(Steps::new().close("the client said quit")),
-                Front::Refused {
-                    error: why,
-                    length: None,
-                } => Choice::refuse(error(&why), why),
-                Front::Binary(header) => Choice::refuse(
-                    binary::refusal(&header),
-                    "the client speaks the binary protocol",
-                ),
-                Front::Command(_) | Front::Noop(_) | Front::Refused { .. } => self.answer(shown),
-            },
+    /// A command for a server stands at the front. Where its keys are is worked out once: there may
+    /// be very many of them.
+    fn command(&mut self, first: &Command<'_>, shown: &[u8]) -> Choice {
+        let Some(place) = self.place(first) else {
+            return self.scatter(first);
+        };
+        let requests = self.shareable(place, first, shown);
+        match requests.is_empty() {
+            true => self.batch(place, first, shown),
+            false => Choice::share(self.target(place), requests),
         }
     }
 }
@@ -135,9 +122,24 @@ fn own_error(why: &LeaseError) -> Vec<u8> {
 impl ChooseUpstream for Session {
     fn choose_upstream(&mut self, shown: &[u8]) -> Choice {
         self.lease = Lease::None;
-        match self.shareable(shown) {
-            Some((place, requests)) => Choice::share(self.target(place), requests),
-            None => self.alone(shown),
+        match self.front(shown) {
+            Parsed::Incomplete { .. } => Choice::NeedMore,
+            Parsed::Invalid(why) => Choice::refuse(error(why), why),
+            Parsed::Complete { value, .. } => match value {
+                Front::Command(command) if !self.is_for_each(&command) => {
+                    self.command(&command, shown)
+                }
+                Front::Quit => Choice::answer(Steps::new().close("the client said quit")),
+                Front::Refused {
+                    error: why,
+                    length: None,
+                } => Choice::refuse(error(&why), why),
+                Front::Binary(header) => Choice::refuse(
+                    binary::refusal(&header),
+                    "the client speaks the binary protocol",
+                ),
+                Front::Command(_) | Front::Noop(_) | Front::Refused { .. } => self.answer(shown),
+            },
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A retrieval whose keys are on several servers: each is asked for its own, one after the other,
 //! and the client gets all items, and one `END`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use leaseway_sdk::{Choice, Disposition, LeaseError, Side, Steps};
 
@@ -24,14 +24,15 @@ impl Session {
         let head: Vec<&[u8]> = command.head().collect();
         let head = head.join(&b' ');
         let mut left: Vec<(Place, Vec<u8>)> = Vec::new();
+        let mut known = BTreeMap::new();
         for key in command.keys() {
             let place = self.places.of(key);
-            let at = left.iter().position(|(known, _)| *known == place);
-            let at = at.unwrap_or_else(|| {
+            let at = *known.entry(place).or_insert_with(|| {
                 left.push((place, head.clone()));
                 left.len() - 1
             });
-            left[at].1.extend([b" ", key].concat());
+            left[at].1.push(b' ');
+            left[at].1.extend_from_slice(key);
         }
         let mut scatter = Scatter {
             left: left.into(),

@@ -5,49 +5,52 @@ use leaseway_sdk::frame::Parsed;
 
 use super::Session;
 use crate::places::Place;
-use crate::wire::request::{Class, Front};
+use crate::wire::request::{Class, Command, Front};
 
 /// How many are handed to a connection at a time.
 const MAX_SHARED: usize = 4096;
 
 impl Session {
-    /// The commands at the front that may share a connection; none if the first may not.
-    pub(super) fn shareable(&self, shown: &[u8]) -> Option<(Place, Vec<Request>)> {
-        let mut place = None;
-        let mut requests = Vec::new();
-        let mut at = 0;
+    /// The commands from this one on that may share a connection, at its place; none if it may not.
+    pub(super) fn shareable(
+        &self,
+        place: Place,
+        first: &Command<'_>,
+        shown: &[u8],
+    ) -> Vec<Request> {
+        let Some(first) = request(first, shown) else {
+            return Vec::new();
+        };
+        let mut at = first.length as usize;
+        let mut requests = vec![first];
         while requests.len() < MAX_SHARED
             && let Some(rest) = shown.get(at..).filter(|rest| !rest.is_empty())
             && let Parsed::Complete {
                 value: Front::Command(command),
                 ..
             } = self.front(rest)
+            && let Some(request) = request(&command, rest)
+            && self.place(&command) == Some(place)
         {
-            if command.echoes {
-                break;
-            }
-            let idempotent = match command.class {
-                Class::Retrieve { idempotent, .. } | Class::Keyed { idempotent } => idempotent,
-                Class::Version => true,
-                Class::Quiet { .. } | Class::Admin { .. } => break,
-            };
-            let length = match u32::try_from(command.length) {
-                Ok(length) if length as usize <= rest.len() => length,
-                _ => break,
-            };
-            let Some(here) = self.place(&command) else {
-                break;
-            };
-            if *place.get_or_insert(here) != here {
-                break;
-            }
-            at += length as usize;
-            requests.push(Request {
-                length,
-                replies: 1,
-                idempotent,
-            });
+            at += request.length as usize;
+            requests.push(request);
         }
-        Some((place.filter(|_| !requests.is_empty())?, requests))
+        requests
     }
+}
+
+/// The request that a command is, if it may share a connection.
+fn request(command: &Command<'_>, shown: &[u8]) -> Option<Request> {
+    let idempotent = match command.class {
+        Class::Retrieve { idempotent, .. } | Class::Keyed { idempotent } => idempotent,
+        Class::Version => true,
+        Class::Quiet { .. } | Class::Admin { .. } => return None,
+    };
+    let length = u32::try_from(command.length).ok()?;
+    let is_there = length as usize <= shown.len();
+    (is_there && !command.echoes).then_some(Request {
+        length,
+        replies: 1,
+        idempotent,
+    })
 }
