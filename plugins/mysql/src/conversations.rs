@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::charset;
 use crate::identity::Identity;
 use crate::reply::{End, Kind, Part, Reply};
-use crate::settings::{Tracked, Values};
+use crate::settings::{self, Tracked, Values};
 use crate::wire::capability::{CONNECT_WITH_DB, DEPRECATE_EOF, NEEDED};
 use crate::wire::greeting::Greeting;
 use crate::wire::login::Login;
@@ -20,6 +20,12 @@ const MAX_PACKET: usize = 32 << 10;
 
 /// utf8mb4_general_ci: for clients whose collation has a number that does not fit in the login.
 const UTF8MB4: u16 = 45;
+
+/// What MariaDB leaves as it is in a reset: the role, which should be the user's default one, and what has been
+/// profiled, which is the text of statements.
+const LEFT: &[u8] = b"SELECT CURRENT_ROLE() <=> (SELECT MAX(ROLE_NAME) \
+    FROM information_schema.APPLICABLE_ROLES WHERE IS_DEFAULT='YES'), \
+    (SELECT COUNT(*) FROM information_schema.PROFILING)";
 
 /// Commands by their codes.
 pub(crate) mod command {
@@ -53,10 +59,7 @@ pub(crate) fn log_in(
     let password = identity.password.as_bytes();
     let login = Login {
         capabilities: wanted | CONNECT_WITH_DB,
-        collation: match identity.collation {
-            number @ 1..=0xff => number,
-            _ => UTF8MB4,
-        },
+        collation: collation(identity),
         user: identity.user.clone().into_bytes(),
         proof: method.prove(password, &greeting.challenge),
         database: identity.database.clone(),
@@ -66,7 +69,7 @@ pub(crate) fn log_in(
     authenticate(c, identity, method)?;
     let is_modern = identity.dialect & DEPRECATE_EOF != 0;
     set_names(c, identity, is_modern)?;
-    let original = ask(c, tracked, is_modern)?;
+    let (original, _) = ask(c, tracked, is_modern)?;
     track(c, tracked, &original, is_modern)?;
     let backend = Backend {
         original,
@@ -132,7 +135,8 @@ pub(crate) fn reset(
     c.write(&write::command(command::RESET_CONNECTION, b""))?;
     done(c, is_modern)?;
     set_names(c, identity, is_modern)?;
-    let known = ask(c, tracked, is_modern)?;
+    let (known, is_mariadb) = ask(c, tracked, is_modern)?;
+    has_role(c, is_mariadb, is_modern)?;
     track(c, tracked, &known, is_modern)?;
     if !identity.database.is_empty() {
         c.write(&write::command(command::INIT_DB, &identity.database))?;
@@ -149,6 +153,23 @@ pub(crate) fn reset(
     }
 }
 
+/// Sees to it that the role is that of a new connection, which a reset does not do.
+fn has_role(c: &mut Connection<'_>, is_mariadb: bool, is_modern: bool) -> Result<(), String> {
+    if is_mariadb {
+        c.write(&write::command(command::QUERY, LEFT))?;
+        return match &rows(c, is_modern)?[..] {
+            [row] if row[..] == [b"1".to_vec(), b"0".to_vec()] => Ok(()),
+            _ => Err("a role or profiled statements are left, which no reset removes".to_owned()),
+        };
+    }
+    c.write(&write::command(command::QUERY, b"SET ROLE DEFAULT"))?;
+    match done(c, is_modern) {
+        // Before MySQL 8 there are none.
+        Err(why) if why.starts_with("1064 ") => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// Finds out whether the server answers.
 ///
 /// # Errors
@@ -158,10 +179,23 @@ pub(crate) fn probe(c: &mut Connection<'_>, identity: &Identity) -> Result<(), S
     done(c, identity.dialect & DEPRECATE_EOF != 0)
 }
 
+/// The number of the collation that a connection of this identity has.
+fn collation(identity: &Identity) -> u16 {
+    match identity.collation {
+        number @ 1..=0xff => number,
+        _ => UTF8MB4,
+    }
+}
+
 /// Has the server use the client's character set. It knows it from the login, but MySQL forgets it in a
 /// reset.
 fn set_names(c: &mut Connection<'_>, identity: &Identity, is_modern: bool) -> Result<(), String> {
-    let Some((charset, collation)) = charset::named(identity.collation) else {
+    let number = collation(identity);
+    let known = charset::named(number);
+    let known = known.map(|(charset, collation)| (charset.to_owned(), collation.to_owned()));
+    let Some((charset, collation)) =
+        known.map_or_else(|| names(c, number, is_modern), |known| Ok(Some(known)))?
+    else {
         return Ok(());
     };
     let sql = format!("SET NAMES {charset} COLLATE {collation}");
@@ -177,19 +211,55 @@ fn set_names(c: &mut Connection<'_>, identity: &Identity, is_modern: bool) -> Re
     }
 }
 
-/// The values of the variables that follow clients.
-fn ask(c: &mut Connection<'_>, tracked: &Tracked, is_modern: bool) -> Result<Values, String> {
+/// What the server calls the character set and the collation of this number. None: it has none.
+fn names(
+    c: &mut Connection<'_>,
+    number: u16,
+    is_modern: bool,
+) -> Result<Option<(String, String)>, String> {
+    let sql = format!(
+        "SELECT CHARACTER_SET_NAME,COLLATION_NAME FROM information_schema.COLLATIONS WHERE ID={number}"
+    );
+    c.write(&write::command(command::QUERY, sql.as_bytes()))?;
+    let rows = rows(c, is_modern)?;
+    let [row] = &rows[..] else {
+        return Ok(None);
+    };
+    let is_name = |name: &[u8]| {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        !name.is_empty() && name.iter().all(is_plain)
+    };
+    match &row[..] {
+        [charset, collation] if is_name(charset) && is_name(collation) => Ok(Some((
+            String::from_utf8_lossy(charset).into_owned(),
+            String::from_utf8_lossy(collation).into_owned(),
+        ))),
+        _ => Err(format!(
+            "the server does not say what collation {number} is"
+        )),
+    }
+}
+
+/// The values of the variables that follow clients, and whether it is MariaDB that has them.
+fn ask(
+    c: &mut Connection<'_>,
+    tracked: &Tracked,
+    is_modern: bool,
+) -> Result<(Values, bool), String> {
     c.write(&write::command(command::QUERY, tracked.ask().as_bytes()))?;
     let mut values = Values::default();
+    let mut is_mariadb = false;
     for row in rows(c, is_modern)? {
         let [name, value] = &row[..] else {
             return Err("the server's variables have no values".to_owned());
         };
-        if let Some(at) = tracked.find(name) {
+        if name == settings::VERSION.as_bytes() {
+            is_mariadb = value.windows(7).any(|part| part == b"MariaDB");
+        } else if let Some(at) = tracked.find(name) {
             values.insert(at, value);
         }
     }
-    Ok(values)
+    Ok((values, is_mariadb))
 }
 
 /// Has the server tell how the session's state changes.

@@ -26,6 +26,9 @@ const ALWAYS: &[&str] = &[
 /// Changes with the character set, which servers do not tell.
 pub const COLLATION: &str = "collation_connection";
 
+/// What the server is. It never changes.
+pub const VERSION: &str = "version";
+
 /// Changing it changes the collation.
 pub const CONNECTION: &str = "character_set_connection";
 
@@ -88,7 +91,7 @@ impl Tracked {
     #[must_use]
     pub fn ask(&self) -> String {
         let names = self.names.join("','");
-        format!("SHOW SESSION VARIABLES WHERE Variable_name IN ('{names}')")
+        format!("SHOW SESSION VARIABLES WHERE Variable_name IN ('{names}','{VERSION}')")
     }
 
     /// Has the server tell what changes, of these.
