@@ -156,6 +156,8 @@ impl Session {
             End::Failed => {
                 self.lease.is_unknown = true;
                 self.lease.has_diagnostics = true;
+                // This may be the answer to what earns none.
+                self.lease.closes |= self.lease.is_unanswered;
             }
             End::Prepared(id) => {
                 self.lease.statements.insert(id);
@@ -163,6 +165,7 @@ impl Session {
             }
             End::Told => {}
         }
+        self.lease.is_unanswered = false;
     }
 
     fn has_status(&mut self, status: u16, warnings: u16) {
@@ -275,7 +278,7 @@ impl Session {
     /// Nothing is under way. Gives the connection back, unless it is the client's yet; or asks what has to be
     /// known before.
     pub(super) fn settle(&mut self, steps: Steps) -> Steps {
-        if self.keeps_connection() {
+        if self.keeps_connection() || self.lease.goes_on {
             return steps;
         }
         let is_reset = self.lease.is_unsure || self.lease.closes;
@@ -298,7 +301,7 @@ impl Session {
 
     /// Gives the connection back, with what others have to know of it.
     fn release(&mut self, mut steps: Steps) -> Steps {
-        let closes = self.lease.closes || self.has_strayed();
+        let closes = self.must_close();
         self.follows_database();
         let Lease {
             backend,

@@ -33,6 +33,10 @@ const STMT_FETCH: u8 = 0x1c;
 /// The longest `COM_CHANGE_USER`.
 const MAX_CHANGE: u64 = 16 << 10;
 
+/// The shortest `COM_STMT_SEND_LONG_DATA`: the numbers of the statement and its parameter. To a shorter one, which
+/// has no answer, some servers give one.
+const MIN_LONG_DATA: u64 = (HEAD + 1 + 4 + 2) as u64;
+
 /// By this number MariaDB's clients name the statement that has been prepared last.
 const LAST_STATEMENT: u32 = u32::MAX;
 
@@ -111,7 +115,11 @@ impl Session {
             return match wire::head(shown) {
                 Parsed::Complete { value, .. } => {
                     self.lease.goes_on = value.goes_on;
-                    Steps::new().forward(value.length)
+                    let steps = Steps::new().forward(value.length);
+                    match self.lease.is_quiet() {
+                        true => self.settle(steps),
+                        false => steps,
+                    }
                 }
                 _ => Steps::new(),
             };
@@ -141,7 +149,7 @@ impl Session {
 
     /// Gives a connection back in the middle of a session, with whatever the client has left on it.
     fn gives_back(&mut self, steps: Steps) -> Steps {
-        let disposition = match self.lease.closes || self.has_strayed() {
+        let disposition = match self.must_close() {
             true => Disposition::Close,
             false => Disposition::Reset,
         };
@@ -163,6 +171,10 @@ impl Session {
             Parsed::Incomplete { .. } => return Next::More,
             Parsed::Invalid(why) => return Next::Wrong(why),
         };
+        // The server would refuse it, and nobody may be left with that answer.
+        if head.number != 0 {
+            return Next::Wrong("packets out of order");
+        }
         let code = head.first.unwrap_or_default();
         let body = body(shown, head.length);
         let is_whole = shown.len() as u64 >= head.length;
@@ -182,8 +194,10 @@ impl Session {
             STMT_EXECUTE | STMT_SEND_LONG_DATA | STMT_CLOSE | STMT_RESET | STMT_FETCH => {
                 self.of_statement(command(Text::default()), body, is_whole)
             }
+            // A reset leaves it as it is.
             SET_OPTION => Next::Send(command(Text {
                 pin: Some("COM_SET_OPTION"),
+                closes: true,
                 ..Text::default()
             })),
             RESET_CONNECTION => Next::Reset(head.length),
@@ -234,6 +248,9 @@ impl Session {
                 false => Next::More,
             };
         };
+        if command.code == STMT_SEND_LONG_DATA && command.head.length < MIN_LONG_DATA {
+            return Next::Wrong("COM_STMT_SEND_LONG_DATA is too short");
+        }
         command.statement = u32::from_le_bytes(*id);
         let statements = &self.lease.statements;
         let is_known = statements.contains(&command.statement)
@@ -291,6 +308,7 @@ impl Session {
             false => Step::Forward(head.length),
         });
         self.lease.take_note(&text);
+        self.lease.is_unanswered |= code == STMT_SEND_LONG_DATA;
         if let Some(kind) = kind {
             let reply = Reply::new(kind, self.is_modern());
             let whose = Whose::Client(Box::new(text));

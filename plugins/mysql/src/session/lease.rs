@@ -39,6 +39,8 @@ pub(super) struct Lease {
     pub(super) statements: BTreeSet<u32>,
     /// Some have been prepared or closed, which the server may tell with the next OK.
     pub(super) has_prepared: bool,
+    /// The value of a parameter has been sent, and no answer since then shows that the server has taken it.
+    pub(super) is_unanswered: bool,
     /// It may have left something that a reset removes.
     pub(super) is_unsure: bool,
     /// What it has left no reset removes for sure.

@@ -135,6 +135,11 @@ impl Session {
         without && !self.lease.backend.database.is_empty()
     }
 
+    /// Whether what is on the connection no reset removes for sure.
+    fn must_close(&self) -> bool {
+        self.lease.closes || self.lease.is_unanswered || self.has_strayed()
+    }
+
     /// Who has chosen a database after all leases connections that were opened with one.
     fn follows_database(&mut self) {
         if self.database.is_empty() {
@@ -189,7 +194,7 @@ impl OnLeaseFailed for Session {
 impl PoolReturn for Session {
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Disposition {
         let is_quiet = matches!(self.stage, Stage::Ready) && self.lease.is_quiet();
-        if !is_quiet || self.lease.closes || self.has_strayed() {
+        if !is_quiet || self.must_close() {
             return Disposition::Close;
         }
         match outcome.sent > 0 {

@@ -181,6 +181,21 @@ pub(crate) fn exchange(session: &mut ScriptedSession<Mysql>, sent: &[u8], answer
     assert_eq!(shown(&session.take_client()), shown(answer));
 }
 
+/// The client sends this, and the server gets it when it has agreed to what we ask ahead of that.
+#[track_caller]
+pub(crate) fn reaches(session: &mut ScriptedSession<Mysql>, sent: &[u8]) {
+    session.client(sent);
+    let mut ahead = session.take_upstream();
+    while ahead != sent {
+        assert!(!ahead.is_empty(), "it waits");
+        while !ahead.is_empty() {
+            ahead.drain(..4 + usize::from(ahead[0]));
+            session.upstream(&ok(1, has::AUTOCOMMIT));
+        }
+        ahead = session.take_upstream();
+    }
+}
+
 pub(crate) fn shown(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }

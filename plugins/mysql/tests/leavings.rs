@@ -1,0 +1,136 @@
+//! What clients leave on a connection in ways that are easily overlooked: nobody else may find it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use common::*;
+use leaseway_plugin_mysql::Mysql;
+use leaseway_plugin_mysql::wire::capability::{AUTOCOMMIT, IN_TRANS, MORE_RESULTS, STATE_CHANGED};
+use leaseway_plugin_mysql::wire::ok::Failure;
+use leaseway_plugin_mysql::wire::write;
+use leaseway_sdk::Disposition;
+use leaseway_sdk::testing::{LeaseEnd, ScriptedSession};
+
+const FORGET: &str = "DO (SELECT COUNT(*) FROM information_schema.ENGINES LIMIT 0)";
+const PING: u8 = 0x0e;
+const PREPARE: u8 = 0x16;
+const EXECUTE: u8 = 0x17;
+const LONG_DATA: u8 = 0x18;
+const CLOSE: u8 = 0x19;
+const RESET: u8 = 0x1f;
+
+/// A session in which a statement of this text, without parameters and columns, has the number 5.
+fn prepared(capabilities: u32, sql: &str) -> ScriptedSession<Mysql> {
+    let mut session = ready("transaction", capabilities);
+    prepares(&mut session, sql, 0);
+    session
+}
+
+fn prepares(session: &mut ScriptedSession<Mysql>, sql: &str, warnings: u8) {
+    let answer = write::packet(1, &[0, 5, 0, 0, 0, 0, 0, 0, 0, 0, warnings, 0]);
+    exchange(session, &command(PREPARE, sql.as_bytes()), &answer);
+}
+
+fn executes(session: &mut ScriptedSession<Mysql>, answer: &[u8]) {
+    let execute = command(EXECUTE, &[5, 0, 0, 0, 0, 1, 0, 0, 0]);
+    exchange(session, &execute, answer);
+}
+
+fn closes(session: &mut ScriptedSession<Mysql>) {
+    let close = command(CLOSE, &[5, 0, 0, 0]);
+    session.client(&close);
+    assert_eq!(shown(&session.take_upstream()), shown(&close));
+}
+
+/// The next thing that the server gets is this, of ours, and it agrees.
+#[track_caller]
+fn asked(session: &mut ScriptedSession<Mysql>, sent: &[u8]) {
+    assert_eq!(shown(&session.take_upstream()), shown(sent));
+    session.upstream(&ok(1, AUTOCOMMIT));
+    assert_eq!(session.take_client(), b"");
+}
+
+#[test]
+fn a_connection_is_not_given_back_in_the_middle_of_a_command() {
+    let mut session = ready("transaction", OLD);
+    let first = [b"\xff\xff\xff\0\x03".to_vec(), vec![b' '; 0xff_fffe]].concat();
+    reaches(&mut session, &first);
+    // The server does not read on.
+    session.upstream(&error(1, 1153));
+    assert!(session.is_leased());
+    session.client(&write::packet(1, b"x"));
+    session.upstream(&ok(1, AUTOCOMMIT));
+    assert!(!session.is_leased());
+    let mut session = prepared(OLD, "SELECT 1");
+    let close = [b"\xff\xff\xff\0\x19\x05\0\0\0".to_vec(), vec![0; 0xff_fffa]].concat();
+    session.client(&close);
+    assert!(session.is_leased());
+    session.client(&write::packet(1, b""));
+    assert!(!session.is_leased());
+}
+
+#[test]
+fn what_the_server_would_refuse_without_being_asked_is_not_sent() {
+    let mut misnumbered = command(CLOSE, &[5, 0, 0, 0]);
+    misnumbered[3] = 3;
+    // To what has no answer.
+    for sent in [misnumbered, command(LONG_DATA, &[5, 0, 0, 0, 0])] {
+        let mut session = prepared(OLD, "SELECT 1");
+        session.client(&sent);
+        assert_eq!(session.take_upstream(), b"");
+        let said = session.take_client();
+        assert_eq!(Failure::read(&said[4..]).unwrap().code, 1047);
+        assert!(session.end().is_some());
+    }
+}
+
+#[test]
+fn data_that_nothing_shows_to_be_taken_close_the_connection() {
+    let data = command(LONG_DATA, b"\x05\0\0\0\0\0too long, perhaps");
+    let mut session = prepared(OLD, "SELECT ?");
+    session.client(&data);
+    session.take_upstream();
+    closes(&mut session);
+    assert_eq!(returned(&mut session), Disposition::Close);
+    // An error may be the answer to the data.
+    let mut session = prepared(OLD, "SELECT ?");
+    session.client(&data);
+    session.take_upstream();
+    executes(&mut session, &error(1, 1153));
+    asked(&mut session, &command(PING, b""));
+    closes(&mut session);
+    assert_eq!(returned(&mut session), Disposition::Close);
+    let mut session = prepared(OLD, "SELECT ?");
+    session.client(&data);
+    session.take_upstream();
+    executes(&mut session, &ok(1, AUTOCOMMIT));
+    closes(&mut session);
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}
+
+#[test]
+fn what_no_reset_takes_back_closes_the_connection() {
+    for pooling in ["session", "transaction"] {
+        let mut session = ready(pooling, OLD);
+        exchange(&mut session, &command(0x1b, &[0, 0]), &eof(1, AUTOCOMMIT));
+        session.client(&command(RESET, b""));
+        assert_eq!(returned(&mut session), Disposition::Close, "{pooling}");
+    }
+}
+
+#[test]
+fn nobody_gets_a_connection_that_is_in_the_middle_of_data() {
+    let mut session = prepared(OLD, "SELECT ?");
+    let first = [
+        b"\xff\xff\xff\0\x18\x05\0\0\0\0\0".to_vec(),
+        vec![b'x'; 0xff_fff8],
+    ]
+    .concat();
+    session.client(&first);
+    session.client_error();
+    let end = &session.leases().last().unwrap().end;
+    assert!(!matches!(
+        end,
+        LeaseEnd::Returned(Disposition::Keep | Disposition::Reset)
+    ));
+}
