@@ -88,8 +88,8 @@ pub enum End<'a> {
     Failed,
     /// By a packet that says nothing of that kind.
     Told,
-    /// A statement of this number has been prepared.
-    Prepared(u32),
+    /// A statement of this number has been prepared, with so many warnings.
+    Prepared(u32, u16),
 }
 
 impl Reply {
@@ -280,7 +280,7 @@ impl Reply {
         let status = match end {
             End::Done { done, .. } => done.status,
             End::Eof(_, status) => status,
-            End::Failed | End::Told | End::Prepared(_) => 0,
+            End::Failed | End::Told | End::Prepared(..) => 0,
         };
         match status & MORE_RESULTS != 0 {
             true => {
@@ -291,15 +291,17 @@ impl Reply {
         }
     }
 
-    /// `COM_STMT_PREPARE_OK`: 0, the statement's number, how many columns and parameters it has.
+    /// `COM_STMT_PREPARE_OK`: 0, the statement's number, how many columns and parameters it has, 0, warnings.
     fn prepared<'a>(&mut self, payload: &[u8]) -> Part<'a> {
         let mut rest = Reader(payload);
         let fields = (|| Some((rest.u8()?, rest.u32()?, rest.u16()?, rest.u16()?)))();
         let Some((0, id, columns, parameters)) = fields else {
             return WRONG;
         };
+        let warnings = rest.u8().and_then(|_| rest.u16()).unwrap_or_default();
+        let end = End::Prepared(id, warnings);
         let (left, then) = match (parameters, columns) {
-            (0, 0) => return Part::Last(End::Prepared(id)),
+            (0, 0) => return Part::Last(end),
             (0, columns) => (columns, 0),
             (parameters, columns) => (parameters, columns),
         };
@@ -307,7 +309,7 @@ impl Reply {
             left: left.into(),
             then: then.into(),
         };
-        Part::Result(End::Prepared(id))
+        Part::Result(end)
     }
 }
 

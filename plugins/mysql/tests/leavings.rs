@@ -51,6 +51,39 @@ fn asked(session: &mut ScriptedSession<Mysql>, sent: &[u8]) {
 }
 
 #[test]
+fn a_prepared_lock_is_not_forgotten_when_it_is_taken_again() {
+    let mut session = prepared(OLD, "LOCK TABLES t WRITE");
+    exchange(&mut session, &query("UNLOCK TABLES"), &ok(1, AUTOCOMMIT));
+    executes(&mut session, &ok(1, AUTOCOMMIT));
+    closes(&mut session);
+    assert!(session.is_leased());
+}
+
+#[test]
+fn to_prepare_an_unlock_unlocks_nothing() {
+    let mut session = ready("transaction", OLD);
+    exchange(
+        &mut session,
+        &query("LOCK TABLES t WRITE"),
+        &ok(1, AUTOCOMMIT),
+    );
+    prepares(&mut session, "UNLOCK TABLES", 0);
+    closes(&mut session);
+    assert!(session.is_leased());
+}
+
+#[test]
+fn a_prepared_set_transaction_is_not_forgotten_when_it_is_carried_out_again() {
+    let mut session = prepared(OLD, "SET TRANSACTION READ ONLY");
+    executes(&mut session, &ok(1, AUTOCOMMIT));
+    exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));
+    exchange(&mut session, &query("COMMIT"), &ok(1, AUTOCOMMIT));
+    executes(&mut session, &ok(1, AUTOCOMMIT));
+    closes(&mut session);
+    assert!(session.is_leased());
+}
+
+#[test]
 fn a_connection_is_not_given_back_in_the_middle_of_a_command() {
     let mut session = ready("transaction", OLD);
     let first = [b"\xff\xff\xff\0\x03".to_vec(), vec![b' '; 0xff_fffe]].concat();
@@ -116,6 +149,17 @@ fn what_no_reset_takes_back_closes_the_connection() {
         session.client(&command(RESET, b""));
         assert_eq!(returned(&mut session), Disposition::Close, "{pooling}");
     }
+}
+
+#[test]
+fn warnings_of_a_preparation_are_forgotten() {
+    let mut session = ready("transaction", OLD);
+    prepares(&mut session, "CREATE TABLE t (a YEAR(2))", 1);
+    let close = command(CLOSE, &[5, 0, 0, 0]);
+    session.client(&close);
+    assert_eq!(session.take_upstream(), [close, query(FORGET)].concat());
+    session.upstream(&ok(1, AUTOCOMMIT));
+    assert!(!session.is_leased());
 }
 
 #[test]

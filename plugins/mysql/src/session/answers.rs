@@ -159,9 +159,10 @@ impl Session {
                 // This may be the answer to what earns none.
                 self.lease.closes |= self.lease.is_unanswered;
             }
-            End::Prepared(id) => {
+            End::Prepared(id, warnings) => {
                 self.lease.statements.insert(id);
                 self.lease.has_prepared = true;
+                self.lease.has_diagnostics |= warnings > 0;
             }
             End::Told => {}
         }
@@ -243,7 +244,7 @@ impl Session {
         let (status, warnings) = match end {
             End::Done { done, .. } => (done.status, done.warnings),
             End::Eof(warnings, status) => (status, warnings),
-            End::Failed | End::Told | End::Prepared(_) => return,
+            End::Failed | End::Told | End::Prepared(..) => return,
         };
         self.has_status(status, warnings);
         if own == Own::Forget {

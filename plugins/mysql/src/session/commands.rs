@@ -188,6 +188,7 @@ impl Session {
             QUIT => Next::Goodbye(head.length),
             INIT_DB | PING | STATISTICS | FIELD_LIST => Next::Send(command(Text::default())),
             QUERY | STMT_PREPARE => match self.reads(body, is_whole, head) {
+                Some(text) if code == STMT_PREPARE => Next::Send(command(text.prepared())),
                 Some(text) => Next::Send(command(text)),
                 None => Next::More,
             },

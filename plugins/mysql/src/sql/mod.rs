@@ -46,6 +46,17 @@ impl Text {
     fn pin(&mut self, what: &'static str) {
         self.pin.get_or_insert(what);
     }
+
+    /// The same of a statement that is only prepared: it is carried out later, any number of times, by commands that
+    /// do not tell its text.
+    #[must_use]
+    pub(crate) fn prepared(mut self) -> Self {
+        if self.locks || self.once {
+            self.pin("a prepared statement");
+        }
+        self.unlocks = false;
+        self
+    }
 }
 
 /// Reads a text. Of one longer than [`MAX_LOOKED_AT`] the beginning is enough. `escapes`: whether a backslash
