@@ -84,6 +84,48 @@ fn a_prepared_set_transaction_is_not_forgotten_when_it_is_carried_out_again() {
 }
 
 #[test]
+fn a_change_that_an_eof_packet_flags_and_nothing_explains_keeps_it() {
+    let rows = result(OLD, &[b"1"], AUTOCOMMIT | STATE_CHANGED);
+    let mut session = ready("transaction", OLD);
+    exchange(&mut session, &query("SELECT f()"), &rows);
+    asked(&mut session, &query(FORGET));
+    assert!(session.is_leased());
+    // MySQL flags prepared statements, too, and tells of them with the next OK.
+    let mut session = prepared(OLD, "SELECT 1");
+    exchange(&mut session, &query("SELECT 1"), &rows);
+    assert_eq!(session.take_upstream(), command(PING, b""));
+    session.upstream(&told(1, AUTOCOMMIT, ANY));
+    closes(&mut session);
+    assert!(!session.is_leased());
+    // MariaDB does not.
+    let mut session = prepared(OLD, "SELECT f()");
+    executes(&mut session, &rows);
+    asked(&mut session, &command(PING, b""));
+    closes(&mut session);
+    assert!(session.is_leased());
+}
+
+#[test]
+fn a_variable_that_follows_explains_no_other_change_of_a_function() {
+    let zone = [variable("time_zone", "+05:00"), ANY.to_vec()].concat();
+    let mut session = ready("transaction", MODERN);
+    exchange(
+        &mut session,
+        &query("SELECT f()"),
+        &told(1, AUTOCOMMIT, &zone),
+    );
+    assert!(session.is_leased());
+    let mut session = ready("transaction", MODERN);
+    let set = query("SET time_zone = '+05:00'");
+    exchange(&mut session, &set, &told(1, AUTOCOMMIT, &zone));
+    assert!(!session.is_leased());
+    let mut session = prepared(MODERN, "SET time_zone = '+05:00'");
+    executes(&mut session, &told(1, AUTOCOMMIT, &zone));
+    closes(&mut session);
+    assert!(!session.is_leased());
+}
+
+#[test]
 fn a_connection_is_not_given_back_in_the_middle_of_a_command() {
     let mut session = ready("transaction", OLD);
     let first = [b"\xff\xff\xff\0\x03".to_vec(), vec![b' '; 0xff_fffe]].concat();
@@ -160,6 +202,26 @@ fn warnings_of_a_preparation_are_forgotten() {
     assert_eq!(session.take_upstream(), [close, query(FORGET)].concat());
     session.upstream(&ok(1, AUTOCOMMIT));
     assert!(!session.is_leased());
+}
+
+#[test]
+fn the_collation_follows_also_from_a_connection_that_is_reset() {
+    let mut session = ready("transaction", OLD);
+    reaches(&mut session, &query("/*!40101 SET NAMES latin1 */"));
+    let names = [variable("character_set_connection", "latin1"), ANY.to_vec()].concat();
+    session.upstream(&told(1, AUTOCOMMIT, &names));
+    assert_eq!(session.take_client(), ok(1, AUTOCOMMIT));
+    assert_eq!(
+        session.take_upstream(),
+        query("SELECT @@collation_connection")
+    );
+    session.upstream(&result(OLD, &[b"latin1_swedish_ci"], AUTOCOMMIT));
+    assert_eq!(returned(&mut session), Disposition::Reset);
+    let mut session = session.with_tag(&fresh("shop").tag());
+    session.client(&query("SELECT 1"));
+    let restore = "SET SESSION character_set_connection='latin1',\
+                   SESSION collation_connection='latin1_swedish_ci'";
+    assert_eq!(shown(&session.take_upstream()), shown(&query(restore)));
 }
 
 #[test]

@@ -149,8 +149,9 @@ impl Session {
             End::Eof(warnings, status) => {
                 self.has_status(status, warnings);
                 if status & STATE_CHANGED != 0 {
-                    // It is told with the next OK.
+                    // MySQL tells how with the next OK, MariaDB never.
                     self.lease.is_unknown = true;
+                    self.lease.owes_change = true;
                 }
             }
             End::Failed => {
@@ -196,12 +197,11 @@ impl Session {
 
     /// How the session's state has changed, of the connection and (`is_client`) for the client.
     fn follows(&mut self, done: &Done<'_>, is_client: bool) {
-        let mut is_told = false;
-        let mut is_changed = false;
+        let (mut has_variables, mut has_database, mut is_changed) = (false, false, false);
         for change in done.changes() {
             match change {
                 Some(Change::Variable(name, value)) => {
-                    is_told = true;
+                    has_variables = true;
                     let Some(at) = self.shared.tracked.find(name) else {
                         continue;
                     };
@@ -216,7 +216,7 @@ impl Session {
                     }
                 }
                 Some(Change::Database(name)) => {
-                    is_told = true;
+                    has_database = true;
                     self.lease.backend.database = name.to_vec();
                     if is_client {
                         self.database = name.to_vec();
@@ -227,12 +227,31 @@ impl Session {
                 None => self.lease.pin("a change that cannot be read"),
             }
         }
-        if is_client && is_changed {
-            let is_explained = is_told || std::mem::take(&mut self.lease.has_prepared);
-            if !is_explained {
-                self.lease.pin("what the server says has changed");
-            }
+        if !is_client {
+            return;
         }
+        let is_owed = std::mem::take(&mut self.lease.owes_change);
+        let is_told = has_variables || has_database || is_changed;
+        let is_explained = has_database
+            || (has_variables && self.sets_variables())
+            || (is_changed && std::mem::take(&mut self.lease.has_prepared));
+        if (is_changed || (is_owed && !is_told)) && !is_explained {
+            self.lease.pin("what the server says has changed");
+        }
+    }
+
+    /// Whether the client's command may be all that has set variables which follow it: what else it does by functions
+    /// and triggers the server tells in the same words.
+    fn sets_variables(&self) -> bool {
+        let Some(UnderWay {
+            whose: Whose::Client(text),
+            ..
+        }) = self.lease.under_way.front()
+        else {
+            return false;
+        };
+        // What cannot be seen is reset anyway.
+        text.sets || text.is_unsure || self.lease.has_prepared_set
     }
 
     /// The server has answered what we have asked ourselves.
@@ -289,13 +308,13 @@ impl Session {
         if self.lease.is_held() {
             return steps;
         }
-        if !is_reset {
-            if std::mem::take(&mut self.lease.asks_collation) {
-                return self.asks(Own::Collation, QUERY, COLLATION, steps);
-            }
-            if self.lease.has_diagnostics || self.lease.is_unknown {
-                return self.asks(Own::Forget, QUERY, FORGET, steps);
-            }
+        // It follows the client, whatever becomes of the connection.
+        if std::mem::take(&mut self.lease.asks_collation) {
+            return self.asks(Own::Collation, QUERY, COLLATION, steps);
+        }
+        let is_unsaid = self.lease.is_unknown || self.lease.owes_change;
+        if !is_reset && (self.lease.has_diagnostics || is_unsaid) {
+            return self.asks(Own::Forget, QUERY, FORGET, steps);
         }
         self.release(steps)
     }

@@ -309,6 +309,7 @@ impl Session {
             false => Step::Forward(head.length),
         });
         self.lease.take_note(&text);
+        self.lease.has_prepared_set |= code == STMT_PREPARE && text.sets;
         self.lease.is_unanswered |= code == STMT_SEND_LONG_DATA;
         if let Some(kind) = kind {
             let reply = Reply::new(kind, self.is_modern());

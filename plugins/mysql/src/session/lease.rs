@@ -39,6 +39,10 @@ pub(super) struct Lease {
     pub(super) statements: BTreeSet<u32>,
     /// Some have been prepared or closed, which the server may tell with the next OK.
     pub(super) has_prepared: bool,
+    /// One of them sets variables that follow the client.
+    pub(super) has_prepared_set: bool,
+    /// The server says that the state has changed, and not how: the next OK tells that, or nobody does.
+    pub(super) owes_change: bool,
     /// The value of a parameter has been sent, and no answer since then shows that the server has taken it.
     pub(super) is_unanswered: bool,
     /// It may have left something that a reset removes.
