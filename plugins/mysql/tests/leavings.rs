@@ -194,6 +194,27 @@ fn what_no_reset_takes_back_closes_the_connection() {
 }
 
 #[test]
+fn the_last_insert_id_of_another_is_not_told_to_who_gives_its_own() {
+    let mut session = ready("transaction", OLD);
+    exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));
+    // Of a value that is given, the connection remembers nothing.
+    let insert = query("INSERT INTO t (id) VALUES (9)");
+    exchange(
+        &mut session,
+        &insert,
+        &inserted(1, 9, AUTOCOMMIT | IN_TRANS),
+    );
+    let select = query("SELECT LAST_INSERT_ID()");
+    session.client(&select);
+    assert_eq!(
+        shown(&session.take_upstream()),
+        shown(&query("SET last_insert_id=9"))
+    );
+    session.upstream(&ok(1, AUTOCOMMIT | IN_TRANS));
+    assert_eq!(session.take_upstream(), select);
+}
+
+#[test]
 fn warnings_of_a_preparation_are_forgotten() {
     let mut session = ready("transaction", OLD);
     prepares(&mut session, "CREATE TABLE t (a YEAR(2))", 1);

@@ -140,9 +140,9 @@ impl Session {
         match end {
             End::Done { done, rows } => {
                 self.has_status(done.status, done.warnings);
+                // If the client has given it, the connection remembers another one: which, it has yet to be told.
                 if done.insert_id != 0 && !rows {
                     self.insert_id = done.insert_id;
-                    self.lease.has_insert_id = true;
                 }
                 self.follows(&done, true);
             }
