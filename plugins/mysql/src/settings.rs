@@ -15,7 +15,7 @@ const ALWAYS: &[&str] = &[
     "character_set_results",
     "character_set_connection",
     COLLATION,
-    "sql_mode",
+    SQL_MODE,
     "time_zone",
     "tx_isolation",
     "tx_read_only",
@@ -28,6 +28,9 @@ pub const COLLATION: &str = "collation_connection";
 
 /// What the server is. It never changes.
 pub const VERSION: &str = "version";
+
+/// Changes how statements are read.
+pub const SQL_MODE: &str = "sql_mode";
 
 /// Changing it changes the collation.
 pub const CONNECTION: &str = "character_set_connection";
@@ -87,7 +90,7 @@ impl Tracked {
         u8::try_from(at).ok()
     }
 
-    /// Asks for the values of those that the server has.
+    /// Asks for the values of those that the server has, and for its version.
     #[must_use]
     pub fn ask(&self) -> String {
         let names = self.names.join("','");

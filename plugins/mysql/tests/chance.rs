@@ -109,7 +109,10 @@ proptest! {
     fn no_text_is_too_odd_to_be_read(text in "[@`'\"\\\\;()*/!#a-z \\-]{0,60}", is_whole: bool) {
         let tracked = Tracked::new(&[]).unwrap();
         for escapes in [None, Some(true), Some(false)] {
-            let _ = sql::read(text.as_bytes(), is_whole, escapes, &tracked);
+            for are_names in [None, Some(true), Some(false)] {
+                let quotes = sql::Quotes { escapes, are_names };
+                let _ = sql::read(text.as_bytes(), is_whole, quotes, &tracked);
+            }
         }
     }
 }

@@ -84,6 +84,28 @@ fn a_prepared_set_transaction_is_not_forgotten_when_it_is_carried_out_again() {
 }
 
 #[test]
+fn what_holds_for_the_next_transaction_keeps_it_however_it_is_said() {
+    for sql in [
+        "SET @@tx_read_only = 1",
+        "SET @@transaction_isolation = 'SERIALIZABLE'",
+        "SET autocommit = 1, @@tx_isolation = 'SERIALIZABLE'",
+    ] {
+        let mut session = ready("transaction", OLD);
+        exchange(&mut session, &query(sql), &ok(1, AUTOCOMMIT));
+        assert!(session.is_leased(), "{sql}");
+    }
+    let mut session = ready("transaction", OLD);
+    exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));
+    let answers = [ok(1, AUTOCOMMIT | MORE_RESULTS), ok(2, AUTOCOMMIT)].concat();
+    exchange(
+        &mut session,
+        &query("COMMIT; SET TRANSACTION READ ONLY"),
+        &answers,
+    );
+    assert!(session.is_leased());
+}
+
+#[test]
 fn a_change_that_an_eof_packet_flags_and_nothing_explains_keeps_it() {
     let rows = result(OLD, &[b"1"], AUTOCOMMIT | STATE_CHANGED);
     let mut session = ready("transaction", OLD);
@@ -123,6 +145,66 @@ fn a_variable_that_follows_explains_no_other_change_of_a_function() {
     executes(&mut session, &told(1, AUTOCOMMIT, &zone));
     closes(&mut session);
     assert!(!session.is_leased());
+}
+
+#[test]
+fn a_set_statement_is_not_taken_for_a_set() {
+    let mut session = ready("transaction", MODERN);
+    let zone = [variable("time_zone", "+05:00"), ANY.to_vec()].concat();
+    let sql = "SET STATEMENT time_zone = '+05:00' FOR SELECT NOW()";
+    exchange(&mut session, &query(sql), &told(1, AUTOCOMMIT, &zone));
+    assert!(session.is_leased());
+}
+
+#[test]
+fn what_is_done_in_a_block_is_reset() {
+    for sql in [
+        "IF 1 THEN FLUSH TABLES WITH READ LOCK; END IF",
+        "BEGIN NOT ATOMIC SET ROLE admin; END",
+        "BEGIN NOT ATOMIC SET TRANSACTION READ ONLY; END",
+        "a: WHILE 0 DO SET TRANSACTION READ ONLY; END WHILE",
+        "SELECT NEXTVAL(s)",
+        "SELECT NEXT VALUE FOR s",
+        // The second text ends elsewhere for the server.
+        "SET sql_mode = 'NO_BACKSLASH_ESCAPES'; SELECT '\\', GET_LOCK('a', 1), 'b' -- '",
+    ] {
+        let mut session = ready("transaction", OLD);
+        reaches(&mut session, &query(sql));
+        session.upstream(&ok(1, AUTOCOMMIT));
+        if session.is_leased() {
+            let status = command(PING, b"");
+            assert_eq!(session.take_upstream(), status, "{sql}");
+            session.upstream(&ok(1, AUTOCOMMIT));
+        }
+        assert_eq!(returned(&mut session), Disposition::Reset, "{sql}");
+    }
+}
+
+#[test]
+fn a_backslash_in_a_name_escapes_nothing() {
+    let mut session = ready("transaction", MODERN);
+    let ansi = [
+        variable("sql_mode", "PIPES_AS_CONCAT,ANSI_QUOTES"),
+        ANY.to_vec(),
+    ]
+    .concat();
+    let set = query("SET sql_mode = 'PIPES_AS_CONCAT,ANSI_QUOTES'");
+    exchange(&mut session, &set, &told(1, AUTOCOMMIT, &ansi));
+    assert!(!session.is_leased());
+    let mut backend = fresh("shop");
+    let mode = leaseway_plugin_mysql::settings::Tracked::new(&[]).unwrap();
+    let mode = mode.find(b"sql_mode").unwrap();
+    backend
+        .original
+        .insert(mode, b"PIPES_AS_CONCAT,ANSI_QUOTES");
+    let mut session = session.with_tag(&backend.tag());
+    let sql = r#"SELECT 1 AS "\", GET_LOCK('a', 1) AS "b" -- ""#;
+    exchange(
+        &mut session,
+        &query(sql),
+        &result(MODERN, &[b"1"], AUTOCOMMIT),
+    );
+    assert!(session.is_leased());
 }
 
 #[test]

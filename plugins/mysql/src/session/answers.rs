@@ -178,7 +178,7 @@ impl Session {
         self.lease.in_transaction = is_open;
         self.lease.is_manual = status & AUTOCOMMIT == 0;
         self.lease.is_unknown = false;
-        self.escapes = Some(status & NO_BACKSLASH_ESCAPES == 0);
+        self.quotes.escapes = Some(status & NO_BACKSLASH_ESCAPES == 0);
         self.lease.has_diagnostics |= warnings > 0;
     }
 
@@ -188,6 +188,8 @@ impl Session {
         if text.unlocks && is_done {
             self.lease.locks = false;
         }
+        // Whatever transaction has ended ahead of it in the same text.
+        self.lease.once |= text.once;
         let is_result = !matches!(end, End::Done { rows: false, .. } | End::Failed);
         if text.gives_insert_id && is_result {
             // To what, only the connection knows.
@@ -213,6 +215,7 @@ impl Session {
                     if is_client {
                         self.settings.insert(at, value);
                         self.lease.asks_collation |= name == CONNECTION.as_bytes();
+                        self.knows_quotes();
                     }
                 }
                 Some(Change::Database(name)) => {

@@ -14,7 +14,7 @@ use crate::charset;
 use crate::conversations::command::{INIT_DB, PING, QUERY, QUIT, RESET_CONNECTION};
 use crate::reply::{Kind, Reply};
 use crate::settings::Values;
-use crate::sql::{self, Text};
+use crate::sql::{self, Quotes, Text};
 use crate::wire::capability::AUTOCOMMIT;
 use crate::wire::ok::Failure;
 use crate::wire::{self, HEAD, Head, write};
@@ -161,7 +161,7 @@ impl Session {
     fn forgets_settings(&mut self) {
         self.settings = Values::default();
         self.insert_id = 0;
-        self.escapes = None;
+        self.quotes = Quotes::default();
     }
 
     /// What the client wants, by its first packet.
@@ -225,8 +225,10 @@ impl Session {
         }
         let looked_at = &sql[..sql.len().min(sql::MAX_LOOKED_AT)];
         let is_all = is_enough && looked_at.len() == sql.len();
-        let mut text = sql::read(looked_at, is_all, self.escapes, &self.shared.tracked);
-        text.is_unsure |= self.hides_ascii();
+        let mut text = sql::read(looked_at, is_all, self.quotes, &self.shared.tracked);
+        if self.hides_ascii() {
+            text.hides();
+        }
         Some(text)
     }
 
@@ -282,6 +284,7 @@ impl Session {
         self.lease.is_leased = true;
         self.lease.before = backend.clone();
         self.lease.backend = backend;
+        self.knows_quotes();
         match self.waiting.take() {
             Some(command) => self.sends(command),
             None => Steps::new(),

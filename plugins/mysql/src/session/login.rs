@@ -11,6 +11,7 @@ use crate::auth::Method;
 use crate::backend::Backend;
 use crate::config::Pooling;
 use crate::settings::Values;
+use crate::sql::Quotes;
 use crate::wire::capability::{AUTOCOMMIT, DIALECT, OFFERED};
 use crate::wire::greeting::{CHALLENGE, Greeting};
 use crate::wire::login::{Login, Unfit};
@@ -242,7 +243,7 @@ impl Session {
         self.database = login.database;
         self.settings = Values::default();
         self.insert_id = 0;
-        self.escapes = None;
+        self.quotes = Quotes::default();
         self.identity = Some(Box::new(identity));
         steps = steps.no_deadline();
         if self.pooling == Pooling::Transaction && is_known {

@@ -19,7 +19,8 @@ use leaseway_sdk::{
 
 use crate::config::{Config, Pooling};
 use crate::identity::Identity;
-use crate::settings::{Tracked, Values};
+use crate::settings::{self, Tracked, Values};
+use crate::sql::Quotes;
 use crate::wire::capability::{DEPRECATE_EOF, SESSION_TRACK};
 use crate::wire::greeting::CHALLENGE;
 
@@ -81,8 +82,8 @@ pub struct Session {
     database: Vec<u8>,
     /// What it has set variables to, of those that follow it.
     settings: Values,
-    /// Whether a backslash escapes what follows it, as the server has said last.
-    escapes: Option<bool>,
+    /// How its texts are read, as the server has said last.
+    quotes: Quotes,
     /// What `LAST_INSERT_ID()` is.
     insert_id: u64,
     /// The command that it wants a connection for.
@@ -104,7 +105,7 @@ impl Session {
             target: None,
             database: Vec::new(),
             settings: Values::default(),
-            escapes: None,
+            quotes: Quotes::default(),
             insert_id: 0,
             waiting: None,
             lease: Lease::default(),
@@ -138,6 +139,20 @@ impl Session {
     /// Whether what is on the connection no reset removes for sure.
     fn must_close(&self) -> bool {
         self.lease.closes || self.lease.is_unanswered || self.has_strayed()
+    }
+
+    /// Learns from the server's variables and the client's how double quotes are read.
+    fn knows_quotes(&mut self) {
+        let Some(at) = self.shared.tracked.find(settings::SQL_MODE.as_bytes()) else {
+            return;
+        };
+        let own = self.settings.get(at);
+        let mode = own.or_else(|| self.lease.backend.original.get(at));
+        let has = |mode: &[u8]| {
+            mode.split(|byte| *byte == b',')
+                .any(|one| one == b"ANSI_QUOTES")
+        };
+        self.quotes.are_names = mode.map(has);
     }
 
     /// Who has chosen a database after all leases connections that were opened with one.

@@ -8,7 +8,7 @@ mod tokens;
 
 use crate::settings::Tracked;
 use set::Place;
-use tokens::{Token, Tokens};
+use tokens::{Escapes, Token, Tokens};
 
 /// How much of a text is looked at. What is longer is given back only with a reset.
 pub const MAX_LOOKED_AT: usize = 16 << 10;
@@ -47,6 +47,18 @@ impl Text {
         self.pin.get_or_insert(what);
     }
 
+    /// What it does cannot be seen: it may leave something, and ask for whatever a connection remembers.
+    pub(crate) fn hides(&mut self) {
+        self.is_unsure = true;
+        self.asks();
+    }
+
+    /// It may ask for what the statement before it has left.
+    fn asks(&mut self) {
+        self.wants_insert_id = true;
+        self.wants_rows = true;
+    }
+
     /// The same of a statement that is only prepared: it is carried out later, any number of times, by commands that
     /// do not tell its text.
     #[must_use]
@@ -59,17 +71,39 @@ impl Text {
     }
 }
 
-/// Reads a text. Of one longer than [`MAX_LOOKED_AT`] the beginning is enough. `escapes`: whether a backslash
-/// in a text escapes what follows it, if that is known (`sql_mode=NO_BACKSLASH_ESCAPES`).
+/// How a server reads what stands in quotes. None: not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotes {
+    /// A backslash in a text escapes what follows it (no `sql_mode=NO_BACKSLASH_ESCAPES`).
+    pub escapes: Option<bool>,
+    /// Double quotes are those of names, in which nothing escapes (`sql_mode=ANSI_QUOTES`).
+    pub are_names: Option<bool>,
+}
+
+/// Reads a text. Of one longer than [`MAX_LOOKED_AT`] the beginning is enough. Where a backslash may mean one thing
+/// or the other, it is read both ways.
 #[must_use]
-pub fn read(sql: &[u8], is_whole: bool, escapes: Option<bool>, tracked: &Tracked) -> Text {
+pub fn read(sql: &[u8], is_whole: bool, quotes: Quotes, tracked: &Tracked) -> Text {
     let mut text = Text::default();
-    let mut reads = look(sql, escapes.unwrap_or(true), tracked, &mut text);
-    if escapes.is_none() && sql.contains(&b'\\') {
-        reads &= look(sql, false, tracked, &mut text);
+    let escapes = Escapes {
+        texts: quotes.escapes != Some(false),
+        names: quotes.escapes != Some(false) && quotes.are_names != Some(true),
+    };
+    let mut reads = look(sql, escapes, tracked, &mut text);
+    if sql.contains(&b'\\') {
+        let names = Escapes {
+            names: false,
+            ..escapes
+        };
+        if quotes.are_names.is_none() && names != escapes {
+            reads &= look(sql, names, tracked, &mut text);
+        }
+        if quotes.escapes.is_none() {
+            reads &= look(sql, Escapes::default(), tracked, &mut text);
+        }
     }
     if !is_whole {
-        text.is_unsure = true;
+        text.hides();
     }
     let leaves = text.pin.is_some() || text.sets || text.is_unsure || text.locks || text.once;
     text.is_repeatable = reads && !(leaves || text.counts_rows || text.gives_insert_id);
@@ -85,6 +119,7 @@ enum Verb {
     Flush,
     Lock,
     Unlock,
+    Begin,
     Start,
     /// `SELECT` or `SHOW`.
     Read,
@@ -92,12 +127,13 @@ enum Verb {
 }
 
 /// Whether it is one statement that only reads, or begins a transaction.
-fn look(sql: &[u8], escapes: bool, tracked: &Tracked, text: &mut Text) -> bool {
+fn look(sql: &[u8], escapes: Escapes, tracked: &Tracked, text: &mut Text) -> bool {
     let mut tokens = Tokens::new(sql, escapes);
     let mut verb = Verb::None;
     let mut statements = 0;
     let mut only_reads = true;
     let mut called: Option<bool> = None;
+    let mut is_next = false;
     for token in tokens.by_ref() {
         // `LAST_INSERT_ID(` and something in the parentheses gives it a value.
         called = match (called, token) {
@@ -113,6 +149,9 @@ fn look(sql: &[u8], escapes: bool, tracked: &Tracked, text: &mut Text) -> bool {
             verb = Verb::None;
             continue;
         }
+        // `NEXT VALUE FOR`, for which there is `NEXTVAL` as well.
+        text.is_unsure |= is_next && matches!(token, Token::Word(word) if is(word, "VALUE"));
+        is_next = matches!(token, Token::Word(word) if is(word, "NEXT"));
         match token {
             Token::At => text.pin("a user variable"),
             Token::Sign(b'(') => only_reads = false,
@@ -131,6 +170,12 @@ fn look(sql: &[u8], escapes: bool, tracked: &Tracked, text: &mut Text) -> bool {
             }
             (Verb::None, _) => Verb::None,
             (Verb::Set(place), token) => Verb::Set(place.next(token, tracked, text)),
+            (Verb::Begin, Token::Word(word)) if is(word, "WORK") => verb,
+            // A block of statements, of which only the first words of some are looked at.
+            (Verb::Begin, _) => {
+                text.hides();
+                Verb::Other
+            }
             (Verb::Create, Token::Word(word)) if is(word, "TEMPORARY") => {
                 text.pin("a temporary table");
                 verb
@@ -162,10 +207,18 @@ fn look(sql: &[u8], escapes: bool, tracked: &Tracked, text: &mut Text) -> bool {
             (verb, _) => verb,
         };
     }
-    text.is_unsure |= tokens.is_unsure;
+    // The server reads what stands behind a `SET` by what has been set.
+    if tokens.is_unsure || (text.sets && statements > 1) {
+        text.hides();
+    }
     text.unlocks &= statements == 1;
-    statements == 1 && only_reads && matches!(verb, Verb::Read | Verb::Start)
+    statements == 1 && only_reads && matches!(verb, Verb::Read | Verb::Begin | Verb::Start)
 }
+
+/// Statements that leave nothing but what is found wherever it stands.
+const PLAIN: &str = "INSERT UPDATE DELETE REPLACE WITH VALUES TABLE COMMIT ROLLBACK SAVEPOINT RELEASE USE DROP \
+    TRUNCATE RENAME GRANT REVOKE EXPLAIN DESCRIBE DESC ANALYZE OPTIMIZE CHECK CHECKSUM REPAIR LOAD DO KILL PURGE RESET \
+    CHANGE STOP CACHE INSTALL UNINSTALL HELP SIGNAL RESIGNAL GET SHUTDOWN";
 
 /// The first word of a statement.
 fn begins(word: &[u8], text: &mut Text) -> Verb {
@@ -173,38 +226,40 @@ fn begins(word: &[u8], text: &mut Text) -> Verb {
     if any(&["SELECT", "SHOW"]) {
         return Verb::Read;
     }
-    if any(&["BEGIN", "START"]) {
-        return Verb::Start;
-    }
     if is(word, "SET") {
         return Verb::Set(Place::START);
     }
     if any(&["PREPARE", "EXECUTE", "DEALLOCATE"]) {
         text.pin("PREPARE");
+        text.asks();
+        return Verb::Other;
     }
     if any(&["HANDLER", "XA", "BACKUP", "BINLOG"]) {
         text.pin("a lock");
-    }
-    if is(word, "CALL") {
-        // Nobody sees what is done there.
-        text.is_unsure = true;
-        text.wants_insert_id = true;
+        return Verb::Other;
     }
     if any(&["CREATE", "ALTER"]) {
         return Verb::Create;
     }
     match () {
+        () if is(word, "BEGIN") => Verb::Begin,
+        () if is(word, "START") => Verb::Start,
         () if is(word, "FLUSH") => Verb::Flush,
         () if is(word, "LOCK") => Verb::Lock,
         () if is(word, "UNLOCK") => Verb::Unlock,
-        () => Verb::Other,
+        () if PLAIN.split(' ').any(|known| is(word, known)) => Verb::Other,
+        // `CALL`, `IF`, `WHILE`, a label: nobody sees what is done there.
+        () => {
+            text.hides();
+            Verb::Other
+        }
     }
 }
 
 /// A word that matters wherever it stands. True if it is `LAST_INSERT_ID`.
 fn anywhere(word: &[u8], text: &mut Text) -> bool {
     // Most words are too short, or begin with another letter.
-    if word.len() < 8 {
+    if word.len() < 7 {
         return false;
     }
     match word[0].to_ascii_uppercase() {
@@ -212,6 +267,13 @@ fn anywhere(word: &[u8], text: &mut Text) -> bool {
         b'L' if is(word, "LAST_INSERT_ID") => {
             text.wants_insert_id = true;
             return true;
+        }
+        // `LASTVAL` is the connection's own, whoever asks.
+        b'N' if is(word, "NEXTVAL") => text.is_unsure = true,
+        b'I' if is(word, "IDENTITY") => text.wants_insert_id = true,
+        b'S' if is(word, "SESSION_VARIABLES") => text.wants_insert_id = true,
+        b'V' if is(word, "VARIABLES") || is(word, "VARIABLES_BY_THREAD") => {
+            text.wants_insert_id = true;
         }
         b'F' if is(word, "FOUND_ROWS") => text.wants_rows = true,
         b'R' if is(word, "ROW_COUNT") => text.wants_rows = true,

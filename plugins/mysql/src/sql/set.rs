@@ -15,6 +15,14 @@ pub(super) enum Place {
     Rest,
 }
 
+/// What `SET TRANSACTION` sets, as variables.
+const ONCE: &[&str] = &[
+    "tx_isolation",
+    "tx_read_only",
+    "transaction_isolation",
+    "transaction_read_only",
+];
+
 /// What stands in front of a variable's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -39,6 +47,10 @@ impl Place {
             (Self::Target(_), Token::System(name)) => {
                 match split(name) {
                     (Scope::Global, _) => {}
+                    // Without a scope they are those of the next transaction alone.
+                    (Scope::None, name) if ONCE.iter().any(|known| is(name, known)) => {
+                        text.once = true;
+                    }
                     (_, name) => variable(name, tracked, text),
                 }
                 Self::Value(0)
@@ -77,8 +89,13 @@ fn target(scope: Scope, word: &[u8], tracked: &Tracked, text: &mut Text) -> Plac
         text.sets |= scope == Scope::Session;
         return Place::Rest;
     }
-    if any(&["STATEMENT", "PASSWORD", "DEFAULT"]) {
+    if any(&["STATEMENT"]) {
+        // Servers tell of variables that have their old values again behind it; and any statement may follow.
+        text.pin("SET STATEMENT");
         return Place::Rest;
+    }
+    if any(&["PASSWORD", "DEFAULT"]) {
+        return Place::Value(0);
     }
     if any(&["NAMES", "CHARACTER", "CHARSET"]) {
         text.sets = true;

@@ -4,7 +4,7 @@ use super::*;
 
 fn read(sql: &str) -> Text {
     let tracked = Tracked::new(&["wait_timeout".to_owned()]).unwrap();
-    super::read(sql.as_bytes(), true, None, &tracked)
+    super::read(sql.as_bytes(), true, Quotes::default(), &tracked)
 }
 
 #[test]
@@ -20,11 +20,15 @@ fn what_is_ordinary_leaves_nothing() {
         "SET GLOBAL max_connections = 5",
         "SET @@global.max_connections = 5, @@persist.x = 1",
         "SET PASSWORD = PASSWORD('x')",
-        "SET STATEMENT max_statement_time=1 FOR SELECT 1",
         "CREATE TABLE t (a INT)",
         "SELECT 5--1",
         "GRANT ALL ON shop.* TO 'app'@'%'",
         "CREATE DEFINER=`root`@`localhost` VIEW v AS SELECT 1",
+        "BEGIN WORK",
+        "(SELECT 1) UNION (SELECT 2)",
+        "WITH a AS (SELECT 1) SELECT * FROM a FETCH NEXT ROW ONLY",
+        "COMMIT AND CHAIN",
+        "DO 1",
     ] {
         let text = read(sql);
         assert_eq!(text.pin, None, "{sql}");
@@ -41,6 +45,9 @@ fn what_leaves_something_is_known() {
         "SELECT 1 INTO @x",
         "SELECT get_lock('a', 1)",
         "SELECT `GET_LOCK`('a', 1)",
+        // A space of some character sets, and a sign of control.
+        "SELECT GET_LOCK\u{a0}('a', 1)",
+        "SELECT 1 --\u{7f}'\n, GET_LOCK('a', 1) -- '",
         "SELECT \"GET_LOCK\"('a', 1)",
         "CREATE TEMPORARY TABLE t (a INT)",
         "CREATE OR REPLACE TEMPORARY TABLE t (a INT)",
@@ -59,6 +66,9 @@ fn what_leaves_something_is_known() {
         "SET @@foreign_key_checks = 0",
         "SET `foreign_key_checks` = 0",
         "SET ROLE admin",
+        "SET PASSWORD = 'x', ROLE admin",
+        "SET DEFAULT ROLE NONE, foreign_key_checks = 0",
+        "SET STATEMENT max_statement_time=1 FOR SELECT 1",
         "LOCK INSTANCE FOR BACKUP",
         // With and without an escaped quote.
         "SELECT 'a\\', @x, 'b'",
@@ -91,6 +101,9 @@ fn what_follows_its_client_is_no_pin() {
 #[test]
 fn what_ends_by_itself_is_known() {
     assert!(read("SET TRANSACTION READ ONLY").once);
+    assert!(read("SET @@tx_read_only = 1").once);
+    assert!(!read("SET @@session.tx_read_only = 1").once);
+    assert!(!read("SET tx_read_only = 1").once);
     assert!(read("LOCK TABLES t WRITE").locks);
     assert_eq!(read("LOCK TABLES t WRITE, u READ").pin, None);
     assert!(read("FLUSH TABLES t WITH READ LOCK").locks);
@@ -107,6 +120,14 @@ fn the_last_insert_id_is_asked_for_or_given() {
         ("SELECT LAST_INSERT_ID()", true, false),
         ("SELECT last_insert_id ( )", true, false),
         ("SELECT @@identity", true, false),
+        ("SELECT @@`identity`", true, false),
+        ("SELECT @@session . identity", true, false),
+        ("SHOW VARIABLES LIKE 'last%'", true, false),
+        (
+            "EXECUTE IMMEDIATE CONCAT('SELECT LAST_INSERT', '_ID()')",
+            true,
+            false,
+        ),
         ("UPDATE seq SET id = LAST_INSERT_ID(id + 1)", true, true),
         ("CALL p()", true, false),
         ("SELECT last_insert_identity", false, false),
@@ -123,14 +144,24 @@ fn what_may_be_hidden_is_not_trusted() {
         "SELECT /*!50000 1 */",
         "/*M!100100 SELECT */ 1",
         "SELECT 'a",
+        "SELECT $$'$$, GET_LOCK('a', 1) -- '",
+        "SELECT 5--\u{e9}",
         "SELECT /* a",
         "CALL p()",
+        "IF 1 THEN SET ROLE x; END IF",
+        "BEGIN NOT ATOMIC DO 1; END",
+        "again: LOOP LEAVE again; END LOOP",
+        "SELECT 1; WHILE 0 DO DO 1; END WHILE",
+        "SET sql_mode = ''; SELECT 1",
+        "SELECT NEXTVAL(s)",
+        "SELECT NEXT VALUE FOR s",
     ] {
         assert!(read(sql).is_unsure, "{sql}");
     }
     assert!(read("/*!50000 SET @x = 1 */").pin.is_some());
     let tracked = Tracked::new(&[]).unwrap();
-    assert!(super::read(b"INSERT INTO t", false, None, &tracked).is_unsure);
+    let cut = super::read(b"INSERT INTO t", false, Quotes::default(), &tracked);
+    assert!(cut.is_unsure && cut.wants_insert_id && cut.wants_rows);
 }
 
 #[test]
@@ -163,8 +194,15 @@ fn only_what_just_reads_can_be_sent_twice() {
 fn a_backslash_is_read_as_the_server_reads_it() {
     let tracked = Tracked::new(&[]).unwrap();
     let sql = b"SELECT 'a\\'b@c', 'd'";
-    let read = |escapes| super::read(sql, true, escapes, &tracked);
+    let quotes = |escapes, are_names| Quotes { escapes, are_names };
+    let read = |escapes| super::read(sql, true, quotes(escapes, None), &tracked);
     assert_eq!(read(Some(true)).pin, None);
     assert!(read(Some(false)).pin.is_some());
+    assert!(read(None).pin.is_some());
+    // What is in front of the second double quote is a name or not.
+    let sql = br#"SELECT 1 AS "\", @a AS "b" -- ""#;
+    let read = |are_names| super::read(sql, true, quotes(Some(true), are_names), &tracked);
+    assert_eq!(read(Some(false)).pin, None);
+    assert!(read(Some(true)).pin.is_some());
     assert!(read(None).pin.is_some());
 }

@@ -20,12 +20,20 @@ pub(super) enum Token<'a> {
     Sign(u8),
 }
 
+/// In which quotes a backslash escapes what follows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Escapes {
+    /// Single ones.
+    pub(super) texts: bool,
+    /// Double ones.
+    pub(super) names: bool,
+}
+
 /// The tokens of SQL.
 pub(super) struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
-    /// Whether a backslash escapes what follows it in a text.
-    escapes: bool,
+    escapes: Escapes,
     /// Where the last text or name in quotes has ended.
     quoted_to: usize,
     /// Something may be hidden: a comment that is carried out, or a text that does not end.
@@ -33,7 +41,7 @@ pub(super) struct Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(sql: &'a [u8], escapes: bool) -> Self {
+    pub(super) fn new(sql: &'a [u8], escapes: Escapes) -> Self {
         Self {
             sql,
             at: 0,
@@ -105,8 +113,17 @@ impl<'a> Tokens<'a> {
                 self.skip_past(b"*/");
             }
             [b'#', ..] => self.skip_line(),
-            [b'-', b'-', more @ ..] if more.first().is_none_or(|byte| *byte <= b' ') => {
+            [b'-', b'-', more @ ..]
+                if more
+                    .first()
+                    .is_none_or(|byte| *byte <= b' ' || *byte == 0x7f) =>
+            {
                 self.skip_line();
+            }
+            // A space, in some character sets.
+            [b'-', b'-', more, ..] if !more.is_ascii() => {
+                self.is_unsure = true;
+                return false;
             }
             _ => return false,
         }
@@ -119,7 +136,13 @@ impl<'a> Tokens<'a> {
 }
 
 fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || !byte.is_ascii()
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
+}
+
+/// What may stand between words. In some character sets other bytes than those of ASCII do, and no word that matters
+/// has any.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b || !byte.is_ascii()
 }
 
 impl<'a> Iterator for Tokens<'a> {
@@ -127,22 +150,24 @@ impl<'a> Iterator for Tokens<'a> {
 
     fn next(&mut self) -> Option<Token<'a>> {
         loop {
-            self.take_while(|byte| byte.is_ascii_whitespace() || byte == 0x0b);
+            self.take_while(is_space);
             if !self.skips_comment() {
                 break;
             }
         }
         let first = *self.rest().first()?;
+        // It may begin a text in quotes of its own.
+        self.is_unsure |= first == b'$';
         if is_of_name(first) {
             return Some(Token::Word(self.take_while(is_of_name)));
         }
         self.at += 1;
         Some(match first {
             b'\'' => {
-                self.quoted(first, self.escapes);
+                self.quoted(first, self.escapes.texts);
                 Token::Text
             }
-            b'"' => Token::Quoted(self.quoted(first, self.escapes)),
+            b'"' => Token::Quoted(self.quoted(first, self.escapes.names)),
             b'`' => Token::Quoted(self.quoted(first, false)),
             b'@' if self.rest().starts_with(b"@") => {
                 self.at += 1;
