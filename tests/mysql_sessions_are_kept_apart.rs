@@ -267,6 +267,17 @@ fn fails(outcome: Result<(), Error>) -> Result<(), Error> {
     }
 }
 
+/// Of the user `app`, who asks nothing by itself as it connects.
+fn opts(relay: &Relay) -> Opts {
+    let opts = Opts::from_url(&url(relay.addr(), "app", "secret", "shop")).unwrap();
+    OptsBuilder::from_opts(opts)
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .max_allowed_packet(Some(1 << 24))
+        .wait_timeout(Some(28800))
+        .into()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_clients_over_five_connections() {
     let (transactions, deadline) = match std::env::var_os("LEASEWAY_TESTS_LONG") {
@@ -286,13 +297,7 @@ async fn two_hundred_clients_over_five_connections() {
     let relay = Relay::start_with(CONFIG, &values).await;
     let left = Arc::new(AtomicI64::new(transactions.cast_signed()));
     let died = Arc::new(AtomicI64::new(0));
-    let opts = Opts::from_url(&url(relay.addr(), "app", "secret", "shop")).unwrap();
-    let opts: Opts = OptsBuilder::from_opts(opts)
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        .max_allowed_packet(Some(1 << 24))
-        .wait_timeout(Some(28800))
-        .into();
+    let opts = opts(&relay);
     let mut clients = JoinSet::new();
     for id in 0..CLIENTS {
         let client = Tagged {
@@ -337,4 +342,85 @@ async fn two_hundred_clients_over_five_connections() {
     assert_eq!(metrics.sum("leaseway_plugin_faults_total"), 0.0);
     let reused = metrics.sum("leaseway_pool_connections_opened_total");
     println!("{reused} connections opened for {transactions} transactions");
+}
+
+/// What one client does, and what another one must not find: what it asks, and is told.
+const LEFT: &[(&[&str], &str, &str)] = &[
+    (
+        &["SET ROLE boss"],
+        "SELECT IFNULL(CURRENT_ROLE(), '-')",
+        "-",
+    ),
+    (
+        &["BEGIN NOT ATOMIC SET ROLE boss; END"],
+        "SELECT IFNULL(CURRENT_ROLE(), '-')",
+        "-",
+    ),
+    (
+        &["SET profiling = 1", "SELECT 'mine'"],
+        "SELECT CAST(COUNT(*) AS CHAR) FROM information_schema.PROFILING",
+        "0",
+    ),
+    (&["SELECT leaves()"], "SELECT IFNULL(@left, '-')", "-"),
+    (
+        &["SELECT NEXTVAL(numbers)"],
+        "SELECT IFNULL(LASTVAL(numbers), '-')",
+        "-",
+    ),
+    (
+        &["INSERT INTO tags () VALUES ()"],
+        "SELECT CAST(@@`identity` AS CHAR)",
+        "0",
+    ),
+    // Whoever comes next could not write.
+    (
+        &["SET @@tx_read_only = 1"],
+        "INSERT INTO tags () VALUES () RETURNING 'written'",
+        "written",
+    ),
+    (
+        &["BEGIN NOT ATOMIC SET TRANSACTION READ ONLY; END"],
+        "INSERT INTO tags () VALUES () RETURNING 'written'",
+        "written",
+    ),
+];
+
+/// How long whoever has left something stays: time to get the connection, if it is not kept.
+const LINGERS: Duration = Duration::from_millis(200);
+
+#[tokio::test]
+async fn what_is_left_in_hidden_ways_is_found_by_nobody() {
+    let server = MariaServer::start().await;
+    server
+        .sql(
+            "CREATE ROLE boss; GRANT boss TO app@'127.0.0.1'; CREATE SEQUENCE shop.numbers;
+             CREATE TABLE shop.tags (id bigint PRIMARY KEY AUTO_INCREMENT);
+             DELIMITER $$
+             CREATE FUNCTION shop.leaves() RETURNS int BEGIN SET @left = 'mine'; RETURN 1; END $$
+             DELIMITER ;",
+        )
+        .await;
+    for pooling in ["session", "transaction"] {
+        let config = CONFIG.replace("\"transaction\"", &format!("\"{pooling}\""));
+        let address = server.addr().to_string();
+        let relay = Relay::start_with(&config, &[("server", &address), ("connections", "1")]).await;
+        for (left, asked, wanted) in LEFT {
+            let mut one = Conn::new(opts(&relay)).await.unwrap();
+            for sql in *left {
+                one.query_drop(*sql).await.unwrap();
+            }
+            let asks = async {
+                let mut other = Conn::new(opts(&relay)).await.unwrap();
+                let found: Option<String> = other.query_first(*asked).await.unwrap();
+                other.disconnect().await.unwrap();
+                found
+            };
+            let leaves = async {
+                tokio::time::sleep(LINGERS).await;
+                one.disconnect().await.unwrap();
+            };
+            let (found, ()) = tokio::join!(asks, leaves);
+            assert_eq!(found.as_deref(), Some(*wanted), "{pooling}: {left:?}");
+        }
+    }
 }
