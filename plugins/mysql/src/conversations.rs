@@ -36,7 +36,17 @@ pub(crate) mod command {
     pub(crate) const RESET_CONNECTION: u8 = 0x1f;
 }
 
-/// Logs in. Returns the connection's tag, and the server's version.
+/// What a server says of itself and of a connection.
+#[derive(Default)]
+struct Found {
+    /// The values of the variables that follow clients.
+    values: Values,
+    /// Which server it is: another one may have others.
+    server: Vec<u8>,
+    is_mariadb: bool,
+}
+
+/// Logs in. Returns what is known of the connection then, which server has it, and the server's version.
 ///
 /// # Errors
 /// The server's own error as `CODE SQLSTATE message`, or what went wrong in other words.
@@ -44,7 +54,7 @@ pub(crate) fn log_in(
     c: &mut Connection<'_>,
     identity: &Identity,
     tracked: &Tracked,
-) -> Result<(Vec<u8>, Vec<u8>), String> {
+) -> Result<(Backend, Vec<u8>, Vec<u8>), String> {
     let (_, payload) = next(c)?;
     let greeting = Greeting::read(&payload)?;
     let wanted = NEEDED | identity.dialect;
@@ -69,14 +79,14 @@ pub(crate) fn log_in(
     authenticate(c, identity, method)?;
     let is_modern = identity.dialect & DEPRECATE_EOF != 0;
     set_names(c, identity, is_modern)?;
-    let (original, _) = ask(c, tracked, is_modern)?;
-    track(c, tracked, &original, is_modern)?;
+    let found = ask(c, tracked, is_modern)?;
+    track(c, tracked, &found.values, is_modern)?;
     let backend = Backend {
-        original,
+        original: found.values,
         changed: Values::default(),
         database: identity.database.clone(),
     };
-    Ok((backend.tag(), greeting.version))
+    Ok((backend, found.server, greeting.version))
 }
 
 /// Answers what the server wants to know of us.
@@ -122,22 +132,28 @@ fn authenticate(
     }
 }
 
-/// Makes a used connection as good as new: everything of the session goes but its default database.
+/// Makes a used connection as good as new: everything of the session goes but its default database. `original`: what
+/// the variables of a new one to this server are, if that is known.
 ///
 /// # Errors
-/// The server says anything but that it has done so.
+/// The server says anything but that it has done so; or they are others now, which the tag would not tell: a new one
+/// has them from `init_connect`, or an operator has changed them since then.
 pub(crate) fn reset(
     c: &mut Connection<'_>,
     identity: &Identity,
     tracked: &Tracked,
+    original: impl Fn(&[u8]) -> Option<Values>,
 ) -> Result<(), String> {
     let is_modern = identity.dialect & DEPRECATE_EOF != 0;
     c.write(&write::command(command::RESET_CONNECTION, b""))?;
     done(c, is_modern)?;
     set_names(c, identity, is_modern)?;
-    let (known, is_mariadb) = ask(c, tracked, is_modern)?;
-    has_role(c, is_mariadb, is_modern)?;
-    track(c, tracked, &known, is_modern)?;
+    let found = ask(c, tracked, is_modern)?;
+    if original(&found.server).is_some_and(|original| original != found.values) {
+        return Err("its variables are not those of a new connection (init_connect?)".to_owned());
+    }
+    has_role(c, found.is_mariadb, is_modern)?;
+    track(c, tracked, &found.values, is_modern)?;
     if !identity.database.is_empty() {
         c.write(&write::command(command::INIT_DB, &identity.database))?;
         return done(c, is_modern);
@@ -240,26 +256,25 @@ fn names(
     }
 }
 
-/// The values of the variables that follow clients, and whether it is MariaDB that has them.
-fn ask(
-    c: &mut Connection<'_>,
-    tracked: &Tracked,
-    is_modern: bool,
-) -> Result<(Values, bool), String> {
+/// Has the server tell of itself and of the connection.
+fn ask(c: &mut Connection<'_>, tracked: &Tracked, is_modern: bool) -> Result<Found, String> {
     c.write(&write::command(command::QUERY, tracked.ask().as_bytes()))?;
-    let mut values = Values::default();
-    let mut is_mariadb = false;
+    let mut found = Found::default();
     for row in rows(c, is_modern)? {
         let [name, value] = &row[..] else {
             return Err("the server's variables have no values".to_owned());
         };
-        if name == settings::VERSION.as_bytes() {
-            is_mariadb = value.windows(7).any(|part| part == b"MariaDB");
+        if settings::SERVER
+            .iter()
+            .any(|known| known.as_bytes() == name)
+        {
+            found.is_mariadb |= value.windows(7).any(|part| part == b"MariaDB");
+            write::counted(&mut found.server, value);
         } else if let Some(at) = tracked.find(name) {
-            values.insert(at, value);
+            found.values.insert(at, value);
         }
     }
-    Ok((values, is_mariadb))
+    Ok(found)
 }
 
 /// Has the server tell how the session's state changes.

@@ -29,14 +29,19 @@ use leaseway_sdk::{
     Connect, Connection, Plugin, Probe, Reset, SessionInfo, Side, Target, log, store,
 };
 
+use backend::Backend;
 use config::Config;
 use identity::Identity;
 pub use session::Session;
 use session::{Account, Shared};
 use settings::Tracked;
+use sha2::{Digest as _, Sha256};
 
 /// How long it is remembered that a server has let somebody in, and what its version is.
 const MEMORY: Duration = Duration::from_secs(600);
+
+/// How long it is remembered how a fresh connection is: as long as can be, for those that are reset later.
+const LONG_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Under which key of the store the server's version is.
 const VERSION: &[u8] = b"version";
@@ -143,19 +148,31 @@ const CHECK_DIALECT: u32 = wire::capability::MULTI_RESULTS
 impl Connect for Mysql {
     fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
         let identity = Identity::of(target)?;
-        let (tag, version) = conversations::log_in(c, &identity, &self.shared.tracked)?;
-        for (key, value) in [(VERSION, &version[..]), (known(target), &[1][..])] {
-            if let Err(why) = store::put(key, value, MEMORY) {
+        let (backend, server, version) = conversations::log_in(c, &identity, &self.shared.tracked)?;
+        for (key, value, time) in [
+            (VERSION, &version[..], MEMORY),
+            (known(target), &[1][..], MEMORY),
+            (
+                &originals(target, &server)[..],
+                &backend.tag()[..],
+                LONG_MEMORY,
+            ),
+        ] {
+            if let Err(why) = store::put(key, value, time) {
                 log::debug!("what a server has said is not remembered: {why}");
             }
         }
-        Ok(tag)
+        Ok(backend.tag())
     }
 }
 
 impl Reset for Mysql {
     fn reset(&self, c: &mut Connection<'_>, target: &Target) -> Result<(), String> {
-        conversations::reset(c, &Identity::of(target)?, &self.shared.tracked)
+        let original = |server: &[u8]| {
+            let tag = store::get(&originals(target, server))?;
+            Some(Backend::read(&tag)?.original)
+        };
+        conversations::reset(c, &Identity::of(target)?, &self.shared.tracked, original)
     }
 }
 
@@ -169,6 +186,12 @@ impl Probe for Mysql {
 fn known(target: &Target) -> &[u8] {
     let identity = target.identity.as_bytes();
     &identity[identity.len().saturating_sub(32)..]
+}
+
+/// Under which key of the store it is what was last found on a fresh connection of this target to this server, as its
+/// tag.
+fn originals(target: &Target, server: &[u8]) -> Vec<u8> {
+    [known(target), &Sha256::digest(server)].concat()
 }
 
 /// So many random bytes, good enough for secrets.

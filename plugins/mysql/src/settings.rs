@@ -26,8 +26,8 @@ const ALWAYS: &[&str] = &[
 /// Changes with the character set, which servers do not tell.
 pub const COLLATION: &str = "collation_connection";
 
-/// What the server is. It never changes.
-pub const VERSION: &str = "version";
+/// What says which server it is, and of what kind. None of them ever changes.
+pub const SERVER: &[&str] = &["hostname", "port", "version"];
 
 /// Changes how statements are read.
 pub const SQL_MODE: &str = "sql_mode";
@@ -90,11 +90,11 @@ impl Tracked {
         u8::try_from(at).ok()
     }
 
-    /// Asks for the values of those that the server has, and for its version.
+    /// Asks for the values of those that the server has, and which server it is.
     #[must_use]
     pub fn ask(&self) -> String {
-        let names = self.names.join("','");
-        format!("SHOW SESSION VARIABLES WHERE Variable_name IN ('{names}','{VERSION}')")
+        let (names, server) = (self.names.join("','"), SERVER.join("','"));
+        format!("SHOW SESSION VARIABLES WHERE Variable_name IN ('{names}','{server}')")
     }
 
     /// Has the server tell what changes, of these.

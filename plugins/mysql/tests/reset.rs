@@ -7,10 +7,12 @@ use common::*;
 use leaseway_plugin_mysql::Mysql;
 use leaseway_plugin_mysql::identity::Identity;
 use leaseway_plugin_mysql::settings::{Tracked, Values};
-use leaseway_plugin_mysql::wire::capability::AUTOCOMMIT;
+use leaseway_plugin_mysql::wire::capability::{self as has, AUTOCOMMIT};
+use leaseway_plugin_mysql::wire::greeting::Greeting;
+use leaseway_plugin_mysql::wire::login::Login;
 use leaseway_plugin_mysql::wire::write;
 use leaseway_sdk::Target;
-use leaseway_sdk::testing::{ScriptedConnection, configure, reset};
+use leaseway_sdk::testing::{ScriptedConnection, clear_store, configure, connect, reset};
 
 const ROLE: &str = "SELECT CURRENT_ROLE() <=> (SELECT MAX(ROLE_NAME) \
                     FROM information_schema.APPLICABLE_ROLES WHERE IS_DEFAULT='YES'), \
@@ -32,18 +34,27 @@ fn target(collation: u16) -> Target {
 
 /// A result of these columns in one row.
 fn row(columns: &[&str]) -> Vec<u8> {
-    let count = columns.len() as u8;
+    rows(&[columns])
+}
+
+/// A result of these rows.
+fn rows(rows: &[&[&str]]) -> Vec<u8> {
+    let count = rows[0].len() as u8;
     let mut bytes = write::packet(1, &[count]);
     for number in 0..count {
         bytes.extend(write::packet(number + 2, b"\x03def"));
     }
     bytes.extend(eof(count + 2, AUTOCOMMIT));
-    let mut payload = Vec::new();
-    for column in columns {
-        write::counted(&mut payload, column.as_bytes());
+    let mut number = count + 3;
+    for row in rows {
+        let mut payload = Vec::new();
+        for column in *row {
+            write::counted(&mut payload, column.as_bytes());
+        }
+        bytes.extend(write::packet(number, &payload));
+        number += 1;
     }
-    bytes.extend(write::packet(count + 3, &payload));
-    bytes.extend(eof(count + 4, AUTOCOMMIT));
+    bytes.extend(eof(number, AUTOCOMMIT));
     bytes
 }
 
@@ -86,6 +97,53 @@ fn roles_are_those_of_a_new_connection() {
     assert_eq!(reset(&plugin(), old, &target(45)), Ok(()));
     let why = reset(&plugin(), mysql().reply(&error(1, 3530)), &target(45)).unwrap_err();
     assert!(why.starts_with("3530 "), "{why}");
+}
+
+#[test]
+fn a_connection_that_has_other_variables_than_a_new_one_is_not_kept() {
+    clear_store();
+    let plugin = plugin();
+    let variables = |autocommit| rows(&[&["autocommit", autocommit], &["version", "5.7.44"]]);
+    let tracked = Tracked::new(&[]).unwrap();
+    let mut known = Values::default();
+    known.insert(0, b"OFF");
+    let greeting = Greeting {
+        version: b"5.7.44".to_vec(),
+        connection: 1,
+        challenge: *b"abcdefghijklmnopqrst",
+        capabilities: u32::MAX,
+        status: AUTOCOMMIT,
+        plugin: b"mysql_native_password".to_vec(),
+    };
+    let login = Login {
+        capabilities: has::NEEDED,
+        collation: 45,
+        user: b"app".to_vec(),
+        database: b"shop".to_vec(),
+        plugin: b"mysql_native_password".to_vec(),
+        ..Login::default()
+    };
+    // init_connect='SET autocommit=0'
+    let fresh = ScriptedConnection::new()
+        .reply(&greeting.packet())
+        .expect(&login.packet())
+        .reply(&ok(2, AUTOCOMMIT))
+        .expect(&query("SET NAMES utf8mb4 COLLATE utf8mb4_general_ci"))
+        .reply(&ok(1, AUTOCOMMIT))
+        .expect(&query(&tracked.ask()))
+        .reply(&variables("OFF"))
+        .expect(&query(&tracked.track(&known)))
+        .reply(&ok(1, AUTOCOMMIT));
+    assert!(connect(&plugin, fresh, &target(45)).is_ok());
+    let used = ScriptedConnection::new()
+        .expect(&command(0x1f, b""))
+        .reply(&ok(1, AUTOCOMMIT))
+        .expect(&query("SET NAMES utf8mb4 COLLATE utf8mb4_general_ci"))
+        .reply(&ok(1, AUTOCOMMIT))
+        .expect(&query(&tracked.ask()))
+        .reply(&variables("ON"));
+    let why = reset(&plugin, used, &target(45)).unwrap_err();
+    assert!(why.contains("init_connect"), "{why}");
 }
 
 #[test]
