@@ -236,8 +236,8 @@ impl<'a> Found<'a> {
             7 if is("upgrade") => {
                 self.upgrade = true;
                 let is_http2 = |item: &[u8]| {
-                    let name = item.get(..3).unwrap_or_default();
-                    name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"h2")
+                    let start = item.get(..2).unwrap_or_default();
+                    start.eq_ignore_ascii_case(b"h2")
                 };
                 self.http2 |= items().any(is_http2);
             }

@@ -97,6 +97,7 @@ const FIELDS: &[Case] = &[
     ("RFC 9110, 10.1.4", "trailers are asked for anew", "GET / HTTP/1.1\r\nHost: h\r\nTE: gzip;q=0.5, trailers\r\nConnection: TE\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: TE\r\n\r\n")),
     ("RFC 9110, 7.8", "HTTP/2 is no protocol to change to", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\n\r\n")),
     ("RFC 9110, 10.1.1", "something else is expected", "POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", Refused(417)),
+    ("RFC 9110, 7.8", "by whatever name", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2\r\nConnection: Upgrade\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\n\r\n")),
     ("RFC 9110, 7.6.2", "OPTIONS ends here", "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n", Answered(200)),
     ("RFC 9110, 7.6.2", "and goes one hop less far", "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 2\r\n\r\n", Passed("OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 1\r\n\r\n")),
     ("RFC 9110, 7.6.2", "TRACE ends here", "TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n", Answered(501)),
