@@ -11,7 +11,7 @@ const MAX_SIZE_DIGITS: usize = 16;
 
 /// Fields that may not come behind a body: whoever put them with the headers would read another
 /// message (RFC 9110, 6.5.1).
-const NO_TRAILERS: [&str; 16] = [
+const NO_TRAILERS: [&str; 24] = [
     "authorization",
     "connection",
     "content-encoding",
@@ -22,12 +22,20 @@ const NO_TRAILERS: [&str; 16] = [
     "expect",
     "forwarded",
     "host",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "proxy-connection",
     "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "via",
     "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
 ];
 
 /// A part of a chunked body, of so many bytes.

@@ -17,7 +17,7 @@ const HOP_BY_HOP: [&str; 5] = [
 
 /// Fields that say where a message ends, for whom it is, or from whom: to have them taken out on the way
 /// would make another message of it.
-const NEVER_NAMED: [&str; 7] = [
+const NEVER_NAMED: [&str; 10] = [
     "content-length",
     "forwarded",
     "host",
@@ -25,6 +25,9 @@ const NEVER_NAMED: [&str; 7] = [
     "trailer",
     "via",
     "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
 ];
 
 /// The options of all `Connection` fields of a head.

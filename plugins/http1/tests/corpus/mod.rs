@@ -92,12 +92,13 @@ const FIELDS: &[Case] = &[
     ("RFC 9110, 7.6.1", "what says a length may not be named", "POST / HTTP/1.1\r\nHost: h\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\nhello", Refused(400)),
     ("RFC 9110, 7.6.1", "nor what says whom it is for", "GET / HTTP/1.1\r\nHost: h\r\nConnection: host\r\n\r\n", Refused(400)),
     ("RFC 9110, 7.6.1", "nor whom it is from", "GET / HTTP/1.1\r\nHost: h\r\nConnection: X-Forwarded-For\r\n\r\n", Refused(400)),
+    ("RFC 9110, 7.6.1", "whoever has put it there", "GET / HTTP/1.1\r\nHost: h\r\nConnection: close, x-real-ip\r\nX-Real-IP: 10.0.0.1\r\n\r\n", Refused(400)),
     ("RFC 9110, 7.6.1", "an option that is no token", "GET / HTTP/1.1\r\nHost: h\r\nConnection: a b\r\n\r\n", Refused(400)),
     ("RFC 9110, 7.6.1", "what is for one hop ends here", "GET / HTTP/1.1\r\nHost: h\r\nProxy-Connection: keep-alive\r\nUpgrade: x\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\n\r\n")),
     ("RFC 9110, 10.1.4", "trailers are asked for anew", "GET / HTTP/1.1\r\nHost: h\r\nTE: gzip;q=0.5, trailers\r\nConnection: TE\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\nTE: trailers\r\nConnection: TE\r\n\r\n")),
     ("RFC 9110, 7.8", "HTTP/2 is no protocol to change to", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nConnection: Upgrade, HTTP2-Settings\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\n\r\n")),
-    ("RFC 9110, 10.1.1", "something else is expected", "POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", Refused(417)),
     ("RFC 9110, 7.8", "by whatever name", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: h2\r\nConnection: Upgrade\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\n\r\n")),
+    ("RFC 9110, 10.1.1", "something else is expected", "POST / HTTP/1.1\r\nHost: h\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", Refused(417)),
     ("RFC 9110, 7.6.2", "OPTIONS ends here", "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n", Answered(200)),
     ("RFC 9110, 7.6.2", "and goes one hop less far", "OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 2\r\n\r\n", Passed("OPTIONS * HTTP/1.1\r\nHost: h\r\nMax-Forwards: 1\r\n\r\n")),
     ("RFC 9110, 7.6.2", "TRACE ends here", "TRACE / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n", Answered(501)),
@@ -157,6 +158,7 @@ const CHUNKS: &[Case] = &[
     ("7.1.2", "a bare LF ends the trailers", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\n\r\n", Broken(400)),
     ("RFC 9110, 6.5.1", "a length among the trailers", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 5\r\n\r\n", Broken(400)),
     ("RFC 9110, 6.5.1", "a coding among the trailers", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n", Broken(400)),
+    ("RFC 9110, 6.5.1", "a sender among the trailers", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Real-IP: 10.0.0.1\r\n\r\n", Broken(400)),
     ("RFC 9110, 6.5.1", "a host among the trailers", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nhost: x\r\n\r\n", Broken(400)),
 ];
 
