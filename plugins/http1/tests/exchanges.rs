@@ -142,6 +142,32 @@ fn a_client_that_expects_to_be_asked_is_asked() {
     assert!(!sent(&mut session).contains("Expect"));
 }
 
+/// A server that answers without having asked for the body may take it, or not, for the next request.
+#[test]
+fn a_body_that_was_not_asked_for_costs_its_connection() {
+    let hints = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+    let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+    for (response, end) in [
+        (OK.to_vec(), closed()),
+        ([hints, OK].concat(), closed()),
+        ([go_on, OK].concat(), kept()),
+    ] {
+        let mut session = session();
+        session.client(
+            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
+        );
+        session.upstream(&response);
+        assert_eq!(session.take_client(), response);
+        assert_eq!(ends(&mut session), [end]);
+        assert_eq!(session.end(), None);
+    }
+    // Where there is no body, there is nothing to ask for.
+    let mut session = session();
+    session.client(b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n");
+    session.upstream(OK);
+    assert_eq!(ends(&mut session), [kept()]);
+}
+
 #[test]
 fn an_upgrade_is_copied_plainly_both_ways_and_never_reused() {
     for pieces in [usize::MAX, 1] {

@@ -69,6 +69,7 @@ impl Session {
             client_head: request.len,
             repeats: request.is_idempotent() && upload == Upload::Done,
             heard: false,
+            expects: request.expects && upload != Upload::Done,
             upload,
             reply: Reply::Head,
             interim: 0,

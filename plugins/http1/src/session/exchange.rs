@@ -23,6 +23,8 @@ pub(super) struct Exchange {
     pub(super) repeats: bool,
     /// The server has begun to answer.
     pub(super) heard: bool,
+    /// It has a body and expects a 100 (Continue), which has not come.
+    pub(super) expects: bool,
     pub(super) upload: Upload,
     pub(super) reply: Reply,
     /// Heads of 1xx that have come.

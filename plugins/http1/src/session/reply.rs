@@ -54,6 +54,7 @@ impl Session {
         if response.then == Then::Another {
             let steps = Steps::new().discard(response.len as u64);
             exchange.interim += 1;
+            exchange.expects &= response.status != 100;
             if exchange.interim > MAX_INTERIM {
                 return self.no_response("too many 1xx in front of a response");
             }
@@ -75,7 +76,8 @@ impl Session {
         }
         let persistence = exchange.persistence();
         let head = rewrite::response(&response, persistence, chunks);
-        let keep = response.persists() && exchange.upload == Upload::Done;
+        // A server that has refused a body may take it, or not, for the next request.
+        let keep = response.persists() && exchange.upload == Upload::Done && !exchange.expects;
         exchange.persistence = persistence;
         let data = &data[response.len..];
         let then = response.then;
