@@ -73,6 +73,11 @@ fn head_gets_no_body_even_so() {
         told.ends_with("\r\nConnection: keep-alive\r\n\r\n"),
         "{told}"
     );
+    session.grant_leases();
+    session.client(b"HEAD / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n");
+    let told = self::told(&mut session);
+    assert_eq!(statuses(&told), [400]);
+    assert!(told.ends_with("\r\nConnection: close\r\n\r\n"), "{told}");
 }
 
 /// A session with a connection in the pool.

@@ -89,17 +89,16 @@ impl Session {
 
     /// The request cannot be sent to its end, and the server has had a part of it.
     fn give_up(&mut self, steps: Steps, status: u16, why: &'static str) -> Steps {
-        let begun = self
-            .exchange
-            .as_ref()
-            .is_some_and(|exchange| exchange.reply != Reply::Head);
         let steps = self.untimed(steps);
-        let steps = match begun {
-            true => steps,
-            false => {
-                let words = Answer { status, why }.bytes(false, Persistence::Close);
-                steps.send(Side::Client, words)
+        let steps = match &self.exchange {
+            Some(exchange) if exchange.reply == Reply::Head => {
+                let answer = Answer { status, why };
+                steps.send(
+                    Side::Client,
+                    answer.bytes(exchange.asked.head, Persistence::Close),
+                )
             }
+            _ => steps,
         };
         steps.close(why)
     }
