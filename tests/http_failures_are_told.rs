@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use leaseway_tests::cutter::{Cut, Cutter};
 use leaseway_tests::httpwire::HttpClient;
@@ -11,6 +12,8 @@ use leaseway_tests::ports;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::tool::curl;
 use leaseway_tests::wait::{GENEROUS, eventually};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
 
 const CONFIG: &str = r#"
     [process]
@@ -61,6 +64,38 @@ async fn a_server_that_is_not_there_is_502() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// A server that accepts nobody, with as many in its line as that holds: the kernel lets others wait.
+async fn deaf() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = socket.listen(1).unwrap();
+    let address = server.local_addr().unwrap();
+    let mut line = Vec::new();
+    while let Ok(client) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        line.push(client.unwrap());
+        assert!(line.len() < 100, "its line has no end");
+    }
+    (server, line)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_reached_in_time_is_504() {
+    let (server, _line) = deaf().await;
+    let address = server.local_addr().unwrap().to_string();
+    let config = CONFIG
+        .replace(
+            "[upstreams.web]",
+            "[upstreams.web]\nconnect-timeout = \"100ms\"",
+        )
+        .replace("500ms", "20s");
+    let relay = Relay::start_with(&config, &[("server", &address)]).await;
+    let said = curl_says(relay.addr(), &[]).await;
+    assert_eq!(
+        said,
+        "504 Gateway Timeout: no server was reached in time\n504"
+    );
+}
+
 async fn a_server_that_is_lost_is_502_and_the_session_goes_on() {
     let nginx = Nginx::start(SERVER).await;
     let cutter = Cutter::start(nginx.addr()).await;
