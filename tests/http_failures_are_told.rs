@@ -38,6 +38,7 @@ const CONFIG: &str = r#"
 
 const SERVER: &str = r#"
     location /hello { return 200 "hello\n"; }
+    location /read { proxy_pass http://$server_addr:$server_port/hello; }
     location /slow { limit_rate 1000; try_files /slow =404; }
 "#;
 
@@ -63,7 +64,6 @@ async fn a_server_that_is_not_there_is_502() {
     assert!(said.ends_with("502"), "{said}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 /// A server that accepts nobody, with as many in its line as that holds: the kernel lets others wait.
 async fn deaf() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
@@ -96,6 +96,7 @@ async fn a_server_that_is_not_reached_in_time_is_504() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_lost_is_502_and_the_session_goes_on() {
     let nginx = Nginx::start(SERVER).await;
     let cutter = Cutter::start(nginx.addr()).await;
@@ -225,6 +226,35 @@ async fn a_request_that_does_not_come_is_408() {
     let told = client.response().await.unwrap();
     assert_eq!((told.status, told.closes()), (408, true));
     assert_eq!(client.rest().await, b"");
+}
+
+/// A client that stands still in front of its last byte, or of its next chunk, gets no further than one
+/// in the middle of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_request_does_not_hold_the_connection() {
+    let nginx = Nginx::start(SERVER).await;
+    let config = CONFIG
+        .replace("head-timeout = 1", "body-timeout = 1")
+        .replace("500ms", "20s");
+    let relay = Relay::start_with(&config, &[("server", &nginx.addr().to_string())]).await;
+    for begun in [
+        "Content-Length: 1\r\n\r\n",
+        "Content-Length: 5\r\n\r\nhell",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    ] {
+        let mut half = HttpClient::connect(relay.addr()).await;
+        half.send(format!("POST /read HTTP/1.1\r\nHost: h\r\n{begun}"))
+            .await
+            .unwrap();
+        eventually("it has the connection", GENEROUS, async || {
+            let metrics = relay.metrics().await;
+            metrics.sum_where("leaseway_pool_connections", &[("state", "leased")]) == 1.0
+        })
+        .await;
+        assert_eq!(curl_says(relay.addr(), &[]).await, "hello\n200", "{begun}");
+        assert_eq!(half.rest().await, b"", "{begun}");
+    }
 }
 
 /// A server that refuses a body before it has read it: its answer is what the client gets.

@@ -33,6 +33,8 @@ pub struct Config {
     pub max_body: Option<u64>,
     /// How many seconds a head may take from its first byte to its last.
     pub head_timeout: u32,
+    /// How many seconds a client may leave its server waiting for more of a body; 0: for ever.
+    pub body_timeout: u32,
     /// How many seconds a server may take from a request's end to its response; 0: for ever.
     pub response_timeout: u32,
     /// How servers are asked whether they are alive.
@@ -112,6 +114,7 @@ impl Default for Config {
             max_target: 8000,
             max_body: None,
             head_timeout: 8,
+            body_timeout: 60,
             response_timeout: 60,
             probe: Probe::default(),
         }
@@ -145,6 +148,7 @@ impl Config {
         within("max-fields", self.max_fields, 1, 1000)?;
         within("max-target", self.max_target, 1, self.max_head - 512)?;
         within("head-timeout", self.head_timeout, 1, LONGEST)?;
+        within("body-timeout", self.body_timeout, 0, LONGEST)?;
         within("response-timeout", self.response_timeout, 0, LONGEST)?;
         let is_name =
             |text: &str| is_token(text.as_bytes()) || authority::host(text.as_bytes()).is_some();

@@ -16,6 +16,7 @@ fn every_key_can_be_set() {
         "max-target": 2000,
         "max-body": 1000000,
         "head-timeout": 5,
+        "body-timeout": 0,
         "response-timeout": 0,
         "probe": {"request": "GET /health", "host": "a.example:8080", "expect": 204}
     }"#;
@@ -34,6 +35,7 @@ fn mistakes_are_named_with_their_key() {
             "`max-target`: must be 1 to 15872",
         ),
         (r#"{"head-timeout": 0}"#, "`head-timeout`"),
+        (r#"{"body-timeout": 604801}"#, "`body-timeout`"),
         (r#"{"response-timeout": 604801}"#, "`response-timeout`"),
         (r#"{"forwarded": "yes"}"#, "forwarded"),
         (r#"{"via": "a b"}"#, "`via`"),

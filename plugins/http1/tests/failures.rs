@@ -214,8 +214,8 @@ fn a_response_that_does_not_come_is_late() {
     let mut session = Session::new(r#"{"response-timeout": 5}"#);
     session.client(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nx");
     assert_eq!(
-        session.deadline(),
-        None,
+        session.deadline().unwrap().ms,
+        60_000,
         "it is the client that is waited for"
     );
     session.client(b"y");
@@ -229,6 +229,75 @@ fn a_response_that_does_not_come_is_late() {
     let mut patient = Session::new(r#"{"response-timeout": 0}"#);
     patient.client(GET);
     assert_eq!(patient.deadline(), None);
+}
+
+/// Where a body stands still and no step covers what is missing, no limit of the listener's counts.
+#[test]
+fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+    for begun in [
+        "Content-Length: 1\r\n\r\n",
+        "Content-Length: 5\r\n\r\nhell",
+        "Transfer-Encoding: chunked\r\n\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n3;a\r\nabc\r\n0\r\nA: b\r\n",
+    ] {
+        for pieces in [usize::MAX, 1] {
+            let mut session = Session::new(r#"{"body-timeout": 5}"#).in_pieces_of(pieces);
+            session.client(format!("POST / HTTP/1.1\r\nHost: h\r\n{begun}").as_bytes());
+            let deadline = session.deadline().expect(begun);
+            assert_eq!((deadline.ms, &*deadline.farewell), (5000, &b""[..]));
+            session.deadline_passes();
+            assert_eq!(session.end(), Some(&SessionEnd::Deadline));
+            assert_eq!(ends(&mut session), [closed()]);
+        }
+    }
+    let mut patient = Session::new(r#"{"body-timeout": 0, "response-timeout": 0}"#);
+    patient.client(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n");
+    assert_eq!(patient.deadline(), None);
+}
+
+/// What is covered and has not come is the listener's `stall-timeout`'s matter, however long it takes.
+#[test]
+fn a_body_that_comes_may_take_its_time() {
+    let mut session = Session::new(r#"{"body-timeout": 5, "response-timeout": 0}"#);
+    let mut limit_behind = |bytes: &[u8]| {
+        session.client(bytes);
+        session.deadline().map(|deadline| deadline.ms)
+    };
+    let head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(limit_behind(head), Some(5000));
+    assert_eq!(limit_behind(b"5\r\nhe"), None);
+    assert_eq!(limit_behind(b"llo"), Some(5000));
+    assert_eq!(limit_behind(b"\r\n0\r\n\r\n"), None);
+    session.upstream(OK);
+    let mut limit_behind = |bytes: &[u8]| {
+        session.client(bytes);
+        session.deadline().map(|deadline| deadline.ms)
+    };
+    let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe";
+    assert_eq!(limit_behind(head), None);
+    assert_eq!(limit_behind(b"ll"), Some(5000));
+    assert_eq!(limit_behind(b"o"), None);
+}
+
+#[test]
+fn the_limit_of_a_body_is_none_of_its_response() {
+    let mut session = Session::new(r#"{"body-timeout": 5}"#);
+    session.client(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhe");
+    session.upstream(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    session.client(b"ll");
+    assert!(session.deadline().is_some(), "a byte is missing");
+    session.client(b"o");
+    assert_eq!(session.deadline(), None);
+    session.upstream(b"llo");
+    assert!(told(&mut session).ends_with("\r\n\r\nhello"));
+    let mut session = Session::new(r#"{"body-timeout": 5}"#);
+    session.client(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe");
+    session.upstream(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    session.client(b"llo");
+    assert!(session.deadline().is_some(), "more has to come");
+    session.client(b"\r\n5\r\nhello");
+    assert_eq!(session.deadline(), None);
 }
 
 /// Steps of a body that wait for the server go on without it; none of them may set a time limit then.

@@ -76,7 +76,7 @@ impl Session {
         }));
         match self.timer {
             Timer::None => Choice::lease(target),
-            Timer::Head | Timer::Response => {
+            Timer::Head | Timer::Body | Timer::Response => {
                 let steps = self.untimed(Steps::new());
                 Choice::answer(steps.lease(target))
             }
@@ -139,7 +139,7 @@ impl Session {
         }
         match exchange.upload {
             Upload::Done => self.await_response(steps),
-            _ => steps,
+            _ => self.await_body(steps),
         }
     }
 
@@ -149,18 +149,23 @@ impl Session {
             return steps;
         };
         let seconds = self.shared.config.response_timeout;
-        if seconds == 0 || exchange.reply != Reply::Head || self.timer == Timer::Response {
-            return steps;
-        }
-        self.timer = Timer::Response;
-        let late = Answer {
-            status: 504,
-            why: "the server did not answer in time",
+        let mut all = match exchange.reply {
+            Reply::Head if self.timer == Timer::Response => return steps,
+            Reply::Head if seconds == 0 => self.untimed(Steps::new()),
+            Reply::Head => {
+                self.timer = Timer::Response;
+                let late = Answer {
+                    status: 504,
+                    why: "the server did not answer in time",
+                };
+                let words = late.bytes(exchange.asked.head, Persistence::Close);
+                Steps::new().deadline(Duration::from_secs(seconds.into()), words)
+            }
+            // That of the body may have been set since the response began.
+            _ => Steps::new().no_deadline(),
         };
-        let words = late.bytes(exchange.asked.head, Persistence::Close);
         // In front of all that may have to wait: what is set after a connection was lost would be for
         // another request.
-        let mut all = Steps::new().deadline(Duration::from_secs(seconds.into()), words);
         all.extend(Vec::from(steps));
         all
     }

@@ -54,6 +54,8 @@ enum Timer {
     None,
     /// The rest of a head.
     Head,
+    /// More of a body.
+    Body,
     /// The beginning of a response.
     Response,
 }
@@ -75,7 +77,7 @@ impl Session {
     fn untimed(&mut self, steps: Steps) -> Steps {
         match std::mem::replace(&mut self.timer, Timer::None) {
             Timer::None => steps,
-            Timer::Head | Timer::Response => steps.no_deadline(),
+            Timer::Head | Timer::Body | Timer::Response => steps.no_deadline(),
         }
     }
 

@@ -1,10 +1,12 @@
 //! A request's body: measured, checked where it is chunked, and passed on unseen.
 
+use std::time::Duration;
+
 use leaseway_sdk::{Side, Steps};
 
-use super::Session;
 use super::begin::TOO_LARGE;
 use super::exchange::{Reply, Upload};
+use super::{Session, Timer};
 use crate::answers::Answer;
 use crate::rewrite::Persistence;
 use crate::wire::Read;
@@ -48,7 +50,7 @@ impl Session {
             };
             let piece = match chunks.next(data, limits) {
                 Read::Complete(piece) => piece,
-                Read::Incomplete => return steps,
+                Read::Incomplete => break,
                 Read::Invalid(Flaw::Syntax(why)) => return self.give_up(steps, 400, why),
                 Read::Invalid(Flaw::TooLarge | Flaw::TooMany) => {
                     return self.give_up(steps, 431, "the trailers are too large");
@@ -81,10 +83,10 @@ impl Session {
             // A chunk may reach past what is there: its end is not.
             data = data.get(len..).unwrap_or_default();
             if data.is_empty() && !matches!(*chunks, Chunks::Data(_)) {
-                return steps;
+                break;
             }
         }
-        steps
+        self.await_body(steps)
     }
 
     /// The request cannot be sent to its end, and the server has had a part of it.
@@ -101,6 +103,31 @@ impl Session {
             _ => steps,
         };
         steps.close(why)
+    }
+
+    /// More of the body has to come behind what these steps cover. While they wait for bytes the
+    /// listener's `stall-timeout` counts; that any are missing behind them only the plugin knows.
+    pub(super) fn await_body(&mut self, steps: Steps) -> Steps {
+        let seconds = self.shared.config.body_timeout;
+        let Some(exchange) = &self.exchange else {
+            return steps;
+        };
+        if steps.is_empty() || seconds == 0 {
+            return steps;
+        }
+        let begun = exchange.reply != Reply::Head;
+        // While a response comes there is none; but one may have been set since that began.
+        let mut all = match begun {
+            true => Steps::new().no_deadline(),
+            false => self.untimed(Steps::new()),
+        };
+        all.extend(Vec::from(steps));
+        if begun {
+            return all;
+        }
+        self.timer = Timer::Body;
+        // Without a word, since a response may have begun until then.
+        all.deadline(Duration::from_secs(seconds.into()), Vec::new())
     }
 
     /// The client sends no more, and has a connection.
