@@ -87,6 +87,7 @@ impl SessionTask {
         let limits = EngineLimits {
             max_shown: context.max_shown,
             replay_limit: context.config.replay_limit,
+            calls_a_turn: CALLS_A_TURN,
         };
         context.counters.open.inc();
         Ok(Self {
@@ -339,6 +340,7 @@ impl Future for SessionTask {
             this.engine.start(this.hooks.as_mut());
         }
         this.quiet = Quiet::default();
+        this.engine.take_turn(this.hooks.as_mut());
         loop {
             this.listen(cx);
             let mut moved = false;
@@ -363,6 +365,9 @@ impl Future for SessionTask {
                     cx.waker().wake_by_ref();
                     break;
                 }
+            }
+            if this.engine.waits_for_turn() {
+                cx.waker().wake_by_ref();
             }
             if this.stopping {
                 return Poll::Ready(());
@@ -404,6 +409,10 @@ impl Drop for SessionTask {
 
 /// Rounds of one wake-up before other tasks get a turn.
 const MAX_ROUNDS: u32 = 64;
+
+/// Calls of one wake-up for what a client has sent, before other tasks get a turn. One is enough for what
+/// ordinary clients send at once.
+const CALLS_A_TURN: u32 = 64;
 
 /// How long an ended session waits for its client to close too.
 pub(super) const LINGER: std::time::Duration = std::time::Duration::from_secs(1);

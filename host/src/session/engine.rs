@@ -30,6 +30,9 @@ pub struct EngineLimits {
     pub max_shown: usize,
     /// Bytes kept per lease to be sent again.
     pub replay_limit: usize,
+    /// How often the plugin is shown the client's bytes before [`Engine::take_turn`]: what it leaves
+    /// of them is shown again each time, so that many small messages cost a call and a copy each.
+    pub calls_a_turn: u32,
 }
 
 /// A connection that the session gives back.
@@ -80,6 +83,10 @@ pub struct Engine {
     pub(super) ask_pending: bool,
     pub(super) barren_leases: u32,
     pub(super) draining: bool,
+    /// Calls for the client's bytes that are left in this turn.
+    pub(super) calls_left: u32,
+    /// There are bytes of the client that the plugin was not shown for want of calls.
+    pub(super) waits_for_turn: bool,
     /// The plugin is waiting for more bytes before it can choose.
     pub(super) choosing: bool,
     /// How often it has chosen.
@@ -108,6 +115,8 @@ impl Engine {
             ask_pending: false,
             barren_leases: 0,
             draining: false,
+            calls_left: limits.calls_a_turn,
+            waits_for_turn: false,
             choosing: false,
             choices: 0,
             named: None,
@@ -125,7 +134,20 @@ impl Engine {
         self.run(hooks);
     }
 
+    /// Other sessions have had their turn: goes on where the last one has ended.
+    pub fn take_turn(&mut self, hooks: &mut dyn SessionHooks) {
+        self.calls_left = self.limits.calls_a_turn;
+        if std::mem::take(&mut self.waits_for_turn) {
+            self.run(hooks);
+        }
+    }
+
     // What the driver is to do.
+
+    /// Whether there is more to do as soon as others have had a turn.
+    pub fn waits_for_turn(&self) -> bool {
+        self.waits_for_turn && self.end.is_none()
+    }
 
     /// How the session ended, once it has; what is left then is to write what still waits for
     /// the client.

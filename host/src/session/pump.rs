@@ -66,6 +66,9 @@ impl Engine {
                 return Ok(progressed);
             }
             if !self.show(side, hooks)? {
+                if self.waits_for_turn {
+                    return Ok(progressed);
+                }
                 return Ok(progressed | self.ended_when_shown(side, hooks)?);
             }
             progressed = true;
@@ -152,6 +155,9 @@ impl Engine {
             if uncovered <= self.client.shown {
                 return self.full_or_waiting(uncovered);
             }
+            if !self.takes_call(side) {
+                return Ok(false);
+            }
             self.choose(hooks)?;
             return Ok(true);
         }
@@ -165,6 +171,9 @@ impl Engine {
                 Side::Upstream => self.full_or_waiting(uncovered),
             };
         }
+        if !self.takes_call(side) {
+            return Ok(false);
+        }
         self.half_mut(side).shown = uncovered;
         let steps = hooks
             .on_data(side, self.half(side).uncovered_bytes())
@@ -175,6 +184,17 @@ impl Engine {
         let changed = !steps.is_empty();
         self.half_mut(side).add_steps(steps);
         Ok(changed)
+    }
+
+    /// Counts a call for the client's bytes. False if there is none left in this turn. Those for the
+    /// upstream's are not counted: it is the operator's, and its end must not overtake its bytes.
+    fn takes_call(&mut self, side: Side) -> bool {
+        if side == Side::Upstream {
+            return true;
+        }
+        self.waits_for_turn = self.calls_left == 0;
+        self.calls_left = self.calls_left.saturating_sub(1);
+        !self.waits_for_turn
     }
 
     /// All of these bytes have been shown, and the plugin has left them: if there is no room for

@@ -45,6 +45,7 @@ impl<H: SessionHooks> Session<H> {
         let limits = EngineLimits {
             max_shown: 64 << 10,
             replay_limit: 64 << 10,
+            calls_a_turn: u32::MAX,
         };
         Self {
             engine: Engine::new(hooks.has(), limits, target),

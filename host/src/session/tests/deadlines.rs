@@ -188,6 +188,7 @@ fn with_clock<F: Future<Output = ()>>(config: ListenerConfig, test: impl FnOnce(
         let limits = EngineLimits {
             max_shown: 512,
             replay_limit: 256,
+            calls_a_turn: u32::MAX,
         };
         test(Ticking {
             clock: Clock::new(&config),

@@ -398,3 +398,24 @@ fn an_apology_waits_for_no_bytes_of_a_program_that_is_gone() {
     deliver(&mut world);
     assert_eq!(received(&world), "sorry");
 }
+
+#[test]
+fn a_flood_of_small_messages_lets_others_have_a_turn() {
+    const MESSAGES: usize = 9;
+    let pong = || [Step::Discard(1), say(Side::Client, "pong ")];
+    let plugin = (1..MESSAGES).fold(Told::default().lease(pong()), |plugin, _| {
+        plugin.data(Side::Client, pong())
+    });
+    let mut world = world(plugin);
+    send(&mut world, &[b'p'; MESSAGES]);
+    let engine = &world.sessions[0].engine;
+    assert!(engine.waits_for_turn(), "all of it was answered in one turn");
+    let mut turns = 0;
+    while world.sessions[0].engine.waits_for_turn() {
+        deliver(&mut world);
+        turns += 1;
+    }
+    deliver(&mut world);
+    assert_eq!(received(&world), "pong ".repeat(MESSAGES));
+    assert!(turns >= 2, "{turns} turns");
+}

@@ -120,6 +120,8 @@ impl World {
         let limits = EngineLimits {
             max_shown: 512,
             replay_limit: 256,
+            // So few that turns end in the middle of everything.
+            calls_a_turn: 2,
         };
         self.sessions.push(Session {
             engine: Engine::new(hooks.has(), limits, None),
@@ -135,6 +137,11 @@ impl World {
     }
 
     pub(super) fn happen(&mut self, event: &Event) {
+        for index in 0..self.sessions.len() {
+            let session = &mut self.sessions[index];
+            session.engine.take_turn(session.hooks.as_mut());
+            self.settle(index);
+        }
         match *event {
             Event::Send { session, count } => self.send(session, count),
             Event::Close { session } => {
