@@ -34,7 +34,7 @@ impl Plugin for Http1 {
     fn configure(config: Config) -> Result<Self, String> {
         config.check()?;
         let routes = Routes::new(&config)?;
-        Ok(Self(Rc::new(Shared { config, routes })))
+        Ok(Self(Rc::new(Shared::new(config, routes))))
     }
 
     fn session(&self, info: &SessionInfo) -> Session {

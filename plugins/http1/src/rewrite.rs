@@ -1,8 +1,6 @@
 //! Heads as they are passed on: what is for one hop only is taken out, what each side must know of the
 //! other hop is put in (RFC 9110, 7.6).
 
-use std::net::IpAddr;
-
 use crate::config::Forwarded;
 use crate::wire::framing::Body;
 use crate::wire::request::Request;
@@ -11,10 +9,10 @@ use crate::wire::{Version, trim};
 
 /// What every request of a session gets.
 pub struct Stamp<'s> {
-    /// The client.
-    pub client: Option<IpAddr>,
-    /// How servers are told of it.
+    /// How servers are told of the client.
     pub forwarded: Forwarded,
+    /// What they are told; empty: nothing.
+    pub client: &'s str,
     /// The relay's own name in `Via`; empty: it has none.
     pub via: &'s str,
     /// The address that the client has connected to: the host of a request that names none.
@@ -89,21 +87,12 @@ pub fn request(request: &Request<'_>, stamp: &Stamp<'_>) -> Vec<u8> {
         item(&mut via, [version, stamp.via].concat().as_bytes());
         field(&mut head, "Via", &via);
     }
-    if let Some(client) = stamp.client {
+    if !stamp.client.is_empty() {
+        item(&mut froms, stamp.client.as_bytes());
         match stamp.forwarded {
             Forwarded::None => {}
-            Forwarded::XForwardedFor => {
-                item(&mut froms, client.to_string().as_bytes());
-                field(&mut head, "X-Forwarded-For", &froms);
-            }
-            Forwarded::Forwarded => {
-                let client = match client {
-                    IpAddr::V4(client) => format!("for={client}"),
-                    IpAddr::V6(client) => format!("for=\"[{client}]\""),
-                };
-                item(&mut froms, client.as_bytes());
-                field(&mut head, "Forwarded", &froms);
-            }
+            Forwarded::XForwardedFor => field(&mut head, "X-Forwarded-For", &froms),
+            Forwarded::Forwarded => field(&mut head, "Forwarded", &froms),
         }
     }
     head.extend_from_slice(b"\r\n");

@@ -409,7 +409,10 @@ fn a_flood_of_small_messages_lets_others_have_a_turn() {
     let mut world = world(plugin);
     send(&mut world, &[b'p'; MESSAGES]);
     let engine = &world.sessions[0].engine;
-    assert!(engine.waits_for_turn(), "all of it was answered in one turn");
+    assert!(
+        engine.waits_for_turn(),
+        "all of it was answered in one turn"
+    );
     let mut turns = 0;
     while world.sessions[0].engine.waits_for_turn() {
         deliver(&mut world);

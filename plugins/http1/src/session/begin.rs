@@ -50,8 +50,8 @@ impl Session {
         let head = rewrite::request(
             request,
             &Stamp {
-                client: self.client,
                 forwarded: config.forwarded,
+                client: &self.client,
                 via: &config.via,
                 local: &self.local,
             },
@@ -154,12 +154,9 @@ impl Session {
             Reply::Head if seconds == 0 => self.untimed(Steps::new()),
             Reply::Head => {
                 self.timer = Timer::Response;
-                let late = Answer {
-                    status: 504,
-                    why: "the server did not answer in time",
-                };
-                let words = late.bytes(exchange.asked.head, Persistence::Close);
-                Steps::new().deadline(Duration::from_secs(seconds.into()), words)
+                let within = Duration::from_secs(seconds.into());
+                let words = self.shared.late(exchange.asked.head);
+                Steps::new().deadline(within, words)
             }
             // That of the body may have been set since the response began.
             _ => Steps::new().no_deadline(),

@@ -21,7 +21,7 @@ use leaseway_sdk::{
 };
 
 use crate::answers::Answer;
-use crate::config::Config;
+use crate::config::{Config, Forwarded};
 use crate::rewrite::Persistence;
 use crate::routes::Routes;
 use crate::wire::Read;
@@ -33,12 +33,47 @@ use exchange::Exchange;
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) routes: Routes,
+    /// What the client is told if no response comes, and the same to `HEAD`: every request sets a
+    /// deadline with it.
+    late: [Vec<u8>; 2],
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, routes: Routes) -> Self {
+        let late = Answer {
+            status: 504,
+            why: "the server did not answer in time",
+        };
+        Self {
+            config,
+            routes,
+            late: [false, true].map(|head| late.bytes(head, Persistence::Close)),
+        }
+    }
+
+    fn late(&self, head: bool) -> &[u8] {
+        &self.late[usize::from(head)]
+    }
+
+    /// What servers are told of this client; nothing, if they are told nothing.
+    fn client(&self, address: &str) -> String {
+        let Ok(address) = address.parse::<SocketAddr>() else {
+            return String::new();
+        };
+        match (self.config.forwarded, address.ip().to_canonical()) {
+            (Forwarded::None, _) => String::new(),
+            (Forwarded::XForwardedFor, client) => client.to_string(),
+            (Forwarded::Forwarded, IpAddr::V4(client)) => format!("for={client}"),
+            (Forwarded::Forwarded, IpAddr::V6(client)) => format!("for=\"[{client}]\""),
+        }
+    }
 }
 
 /// The state of one client.
 pub struct Session {
     shared: Rc<Shared>,
-    client: Option<IpAddr>,
+    /// What servers are told of it.
+    client: Box<str>,
     /// The address that it has connected to.
     local: Box<str>,
     timer: Timer,
@@ -62,10 +97,9 @@ enum Timer {
 
 impl Session {
     pub(crate) fn new(shared: Rc<Shared>, info: &SessionInfo) -> Self {
-        let address: Option<SocketAddr> = info.client_address.parse().ok();
         Self {
+            client: shared.client(&info.client_address).into(),
             shared,
-            client: address.map(|address| address.ip().to_canonical()),
             local: info.local_address.as_str().into(),
             timer: Timer::None,
             blank: false,

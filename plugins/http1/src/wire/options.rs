@@ -1,6 +1,5 @@
 //! The `Connection` field: what is meant for the next hop only (RFC 9110, 7.6.1).
 
-use super::fields::Fields;
 use super::{is_token, trim};
 
 /// How many options there may be.
@@ -41,28 +40,25 @@ pub struct Options<'a> {
     pub upgrade: bool,
     /// The others, which name fields.
     named: Vec<&'a [u8]>,
+    /// How many there are of all.
+    count: usize,
 }
 
 impl<'a> Options<'a> {
-    /// Reads them.
+    /// Reads those of one field.
     ///
     /// # Errors
     ///
     /// Something that is no option, or one that may not be, or too many of them.
-    pub fn read(fields: Fields<'a>) -> Result<Self, &'static str> {
-        let mut options = Self::default();
-        let mut count = 0;
-        let lines = fields
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"));
-        for option in lines.flat_map(|(_, value)| value.split(|byte| *byte == b',')) {
+    pub fn add(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+        for option in value.split(|byte| *byte == b',') {
             let option = trim(option);
             // Empty elements of a list are nothing (RFC 9110, 5.6.1.2).
             if option.is_empty() {
                 continue;
             }
-            count += 1;
-            if count > MAX_OPTIONS {
+            self.count += 1;
+            if self.count > MAX_OPTIONS {
                 return Err("too many options in Connection");
             }
             if !is_token(option) {
@@ -73,13 +69,13 @@ impl<'a> Options<'a> {
                 return Err("an option in Connection that names a field of the whole message");
             }
             match option {
-                _ if is("close") => options.close = true,
-                _ if is("keep-alive") => options.keep_alive = true,
-                _ if is("upgrade") => options.upgrade = true,
-                other => options.named.push(other),
+                _ if is("close") => self.close = true,
+                _ if is("keep-alive") => self.keep_alive = true,
+                _ if is("upgrade") => self.upgrade = true,
+                other => self.named.push(other),
             }
         }
-        Ok(options)
+        Ok(())
     }
 
     /// Whether a field of this name ends here.

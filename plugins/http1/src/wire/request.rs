@@ -111,13 +111,13 @@ impl<'a> Request<'a> {
         version: Version,
         fields: Fields<'a>,
     ) -> Result<Self, Refusal> {
-        let options = Options::read(fields).map_err(|why| refusal(400, why))?;
         let mut found = Found::default();
         for (name, value) in fields.iter() {
             found.take(name, value)?;
         }
         let authority = found.authority(target, version)?;
         let (body, says_length) = found.body(method, version)?;
+        let options = found.options;
         let asks = found.upgrade && options.upgrade && version == Version::Http11;
         Ok(Self {
             method,
@@ -204,6 +204,7 @@ fn start(text: &[u8], limits: Limits) -> Result<(&[u8], Target<'_>, Version), Re
 /// What the fields say that a relay must know.
 #[derive(Default)]
 struct Found<'a> {
+    options: Options<'a>,
     hosts: usize,
     host: Option<&'a [u8]>,
     length: Length,
@@ -240,6 +241,9 @@ impl<'a> Found<'a> {
                     start.eq_ignore_ascii_case(b"h2")
                 };
                 self.http2 |= items().any(is_http2);
+            }
+            10 if is("connection") => {
+                self.options.add(value).map_err(|why| refusal(400, why))?;
             }
             12 if is("max-forwards") => {
                 let text = std::str::from_utf8(value).ok();

@@ -96,13 +96,14 @@ impl<'a> Response<'a> {
     }
 
     fn judge(mut self, asked: Asked) -> Result<Self, &'static str> {
-        self.options = Options::read(self.fields)?;
         let (mut length, mut coding) = (Length::None, Coding::None);
         for (name, value) in self.fields.iter() {
             if name.eq_ignore_ascii_case(b"content-length") {
                 length = length.and(value);
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 coding = coding.and(value);
+            } else if name.eq_ignore_ascii_case(b"connection") {
+                self.options.add(value)?;
             }
         }
         let tunnels = match self.status {
