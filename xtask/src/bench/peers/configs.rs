@@ -56,15 +56,17 @@ pub(super) fn haproxy(
     )
 }
 
-/// In HTTP mode: any client's request over any connection that is free, of which there are `pool`.
+/// In HTTP mode: any client's request over any connection that is free, of which there are `pool`. With
+/// `more` lines of the section `global`.
 pub(super) fn haproxy_http(
     listen: SocketAddr,
     upstream: SocketAddr,
     sessions: usize,
     pool: usize,
+    more: &str,
 ) -> String {
     format!(
-        "global\n  maxconn {sessions}\n\
+        "global\n  maxconn {sessions}\n{more}\
          defaults\n  mode http\n  http-reuse always\n  option forwardfor\n  \
          timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n\
          listen clients\n  bind {listen} backlog 4096\n  \

@@ -45,6 +45,8 @@ pub(super) enum Peer {
     HaproxySplicing,
     /// In HTTP mode, with connections that any client's requests go over.
     HaproxyHttp,
+    /// The same with one thread, which is faster where cores are few.
+    HaproxyHttpOneThread,
     Nginx,
     Twemproxy,
     /// `tests/peers/pool.go`.
@@ -71,6 +73,8 @@ pub(super) enum Peer {
     PostgresOneWorker,
     /// Under the http1 plugin, which lends a connection for a request.
     Http1,
+    /// The same with one worker.
+    Http1OneWorker,
     /// As `Plain`, by another build.
     PlainBefore,
     /// As `Redis`, by another build.
@@ -88,6 +92,7 @@ impl Peer {
             Self::Haproxy => "haproxy",
             Self::HaproxySplicing => "haproxy, always splicing",
             Self::HaproxyHttp => "haproxy, http-reuse",
+            Self::HaproxyHttpOneThread => "haproxy, http-reuse, 1 thread",
             Self::Nginx => "nginx",
             Self::Twemproxy => "twemproxy",
             Self::Go => "go",
@@ -102,6 +107,7 @@ impl Peer {
             Self::Postgres => "leaseway, postgres plugin",
             Self::PostgresOneWorker => "leaseway, postgres plugin, 1 worker",
             Self::Http1 => "leaseway, http1 plugin",
+            Self::Http1OneWorker => "leaseway, http1 plugin, 1 worker",
             Self::PlainBefore => "baseline, no plugin",
             Self::RedisBefore => "baseline, redis plugin",
             Self::PostgresBefore => "baseline, postgres plugin, 1 worker",
@@ -116,6 +122,7 @@ impl Peer {
             Self::Haproxy
                 | Self::HaproxySplicing
                 | Self::HaproxyHttp
+                | Self::HaproxyHttpOneThread
                 | Self::Nginx
                 | Self::Twemproxy
                 | Self::Go
@@ -249,6 +256,7 @@ impl Running {
             Peer::Haproxy
             | Peer::HaproxySplicing
             | Peer::HaproxyHttp
+            | Peer::HaproxyHttpOneThread
             | Peer::Nginx
             | Peer::Twemproxy
             | Peer::Go
@@ -280,11 +288,17 @@ impl Running {
                     &["-db", "-f"],
                 )
             }
-            Peer::HaproxyHttp => (
-                configs::haproxy_http(address, upstream, tools.max_sessions, pool),
-                "haproxy".as_ref(),
-                &["-db", "-f"],
-            ),
+            Peer::HaproxyHttp | Peer::HaproxyHttpOneThread => {
+                let threads = match peer {
+                    Peer::HaproxyHttpOneThread => "  nbthread 1\n",
+                    _ => "",
+                };
+                (
+                    configs::haproxy_http(address, upstream, tools.max_sessions, pool, threads),
+                    "haproxy".as_ref(),
+                    &["-db", "-f"],
+                )
+            }
             Peer::Nginx => (
                 configs::nginx(address, upstream, dir.path(), tools.max_sessions),
                 "nginx".as_ref(),
@@ -389,7 +403,7 @@ impl Running {
                 (Some("{plugins}/redis.wasm"), pool)
             }
             // Another build has plugins of its own.
-            Peer::Http1 | Peer::Http1Before => (Some("builtin:http1"), pool),
+            Peer::Http1 | Peer::Http1OneWorker | Peer::Http1Before => (Some("builtin:http1"), pool),
             Peer::Postgres | Peer::PostgresOneWorker | Peer::PostgresBefore => {
                 (Some("builtin:postgres"), pool)
             }
@@ -404,7 +418,7 @@ impl Running {
             _ => "",
         };
         let workers = match peer {
-            Peer::PostgresOneWorker | Peer::PostgresBefore => Some(1),
+            Peer::PostgresOneWorker | Peer::PostgresBefore | Peer::Http1OneWorker => Some(1),
             _ => None,
         };
         let config = configs::leaseway(&Leaseway {

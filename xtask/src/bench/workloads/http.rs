@@ -26,7 +26,13 @@ const CPU: Kind = Kind {
     better: Better::Less,
 };
 
-const PEERS: [Peer; 3] = [Peer::Direct, Peer::HaproxyHttp, Peer::Http1];
+const PEERS: [Peer; 5] = [
+    Peer::Direct,
+    Peer::HaproxyHttp,
+    Peer::HaproxyHttpOneThread,
+    Peer::Http1,
+    Peer::Http1OneWorker,
+];
 
 impl Bench<'_> {
     pub(super) fn http(&self, title: &str) -> anyhow::Result<Vec<Table>> {
