@@ -362,6 +362,23 @@ const LEFT: &[(&[&str], &str, &str)] = &[
         "0",
     ),
     (&["SELECT leaves()"], "SELECT IFNULL(@left, '-')", "-"),
+    // Of these the server tells nothing.
+    (&["SELECT assigns()"], "SELECT IFNULL(@assigned, '-')", "-"),
+    (
+        &["INSERT INTO plain (id) VALUES (`shop` . assigns ())"],
+        "SELECT IFNULL(@assigned, '-')",
+        "-",
+    ),
+    (
+        &["DO locks()"],
+        "SELECT CAST(IS_USED_LOCK('mine') IS NULL AS CHAR)",
+        "1",
+    ),
+    (
+        &["INSERT INTO tags () VALUES ()"],
+        "SELECT CAST(last_one() AS CHAR)",
+        "0",
+    ),
     (
         &["SELECT NEXTVAL(numbers)"],
         "SELECT IFNULL(LASTVAL(numbers), '-')",
@@ -388,39 +405,49 @@ const LEFT: &[(&[&str], &str, &str)] = &[
 /// How long whoever has left something stays: time to get the connection, if it is not kept.
 const LINGERS: Duration = Duration::from_millis(200);
 
+/// What leaves something in hidden ways.
+const HIDDEN: &str = "
+    CREATE ROLE boss; GRANT boss TO app@'127.0.0.1'; CREATE SEQUENCE shop.numbers;
+    CREATE TABLE shop.tags (id bigint PRIMARY KEY AUTO_INCREMENT);
+    CREATE TABLE shop.plain (id bigint);
+    DELIMITER $$
+    CREATE FUNCTION shop.leaves() RETURNS int BEGIN SET @left = 'mine'; RETURN 1; END $$
+    CREATE FUNCTION shop.assigns() RETURNS int
+        BEGIN DECLARE x int; SELECT @assigned := 1 INTO x; RETURN x; END $$
+    CREATE FUNCTION shop.locks() RETURNS int RETURN GET_LOCK('mine', 0) $$
+    CREATE FUNCTION shop.last_one() RETURNS int RETURN LAST_INSERT_ID() $$
+    DELIMITER ;";
+
 #[tokio::test]
 async fn what_is_left_in_hidden_ways_is_found_by_nobody() {
     let server = MariaServer::start().await;
-    server
-        .sql(
-            "CREATE ROLE boss; GRANT boss TO app@'127.0.0.1'; CREATE SEQUENCE shop.numbers;
-             CREATE TABLE shop.tags (id bigint PRIMARY KEY AUTO_INCREMENT);
-             DELIMITER $$
-             CREATE FUNCTION shop.leaves() RETURNS int BEGIN SET @left = 'mine'; RETURN 1; END $$
-             DELIMITER ;",
-        )
-        .await;
+    server.sql(HIDDEN).await;
     for pooling in ["session", "transaction"] {
         let config = CONFIG.replace("\"transaction\"", &format!("\"{pooling}\""));
-        let address = server.addr().to_string();
-        let relay = Relay::start_with(&config, &[("server", &address), ("connections", "1")]).await;
-        for (left, asked, wanted) in LEFT {
-            let mut one = Conn::new(opts(&relay)).await.unwrap();
-            for sql in *left {
-                one.query_drop(*sql).await.unwrap();
-            }
-            let asks = async {
-                let mut other = Conn::new(opts(&relay)).await.unwrap();
-                let found: Option<String> = other.query_first(*asked).await.unwrap();
-                other.disconnect().await.unwrap();
-                found
-            };
-            let leaves = async {
-                tokio::time::sleep(LINGERS).await;
-                one.disconnect().await.unwrap();
-            };
-            let (found, ()) = tokio::join!(asks, leaves);
-            assert_eq!(found.as_deref(), Some(*wanted), "{pooling}: {left:?}");
+        nobody_finds(LEFT, &server, &config).await;
+    }
+}
+
+/// On one connection, whose second client asks for what the first has left.
+async fn nobody_finds(all: &[(&[&str], &str, &str)], server: &MariaServer, config: &str) {
+    let address = server.addr().to_string();
+    let relay = Relay::start_with(config, &[("server", &address), ("connections", "1")]).await;
+    for (left, asked, wanted) in all {
+        let mut one = Conn::new(opts(&relay)).await.unwrap();
+        for sql in *left {
+            one.query_drop(*sql).await.unwrap();
         }
+        let asks = async {
+            let mut other = Conn::new(opts(&relay)).await.unwrap();
+            let found: Option<String> = other.query_first(*asked).await.unwrap();
+            other.disconnect().await.unwrap();
+            found
+        };
+        let leaves = async {
+            tokio::time::sleep(LINGERS).await;
+            one.disconnect().await.unwrap();
+        };
+        let (found, ()) = tokio::join!(asks, leaves);
+        assert_eq!(found.as_deref(), Some(*wanted), "{left:?} ({config})");
     }
 }

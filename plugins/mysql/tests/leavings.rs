@@ -28,7 +28,9 @@ fn prepared(capabilities: u32, sql: &str) -> ScriptedSession<Mysql> {
 
 fn prepares(session: &mut ScriptedSession<Mysql>, sql: &str, warnings: u8) {
     let answer = write::packet(1, &[0, 5, 0, 0, 0, 0, 0, 0, 0, 0, warnings, 0]);
-    exchange(session, &command(PREPARE, sql.as_bytes()), &answer);
+    reaches(session, &command(PREPARE, sql.as_bytes()));
+    session.upstream(&answer);
+    assert_eq!(shown(&session.take_client()), shown(&answer));
 }
 
 fn executes(session: &mut ScriptedSession<Mysql>, answer: &[u8]) {
@@ -109,8 +111,10 @@ fn what_holds_for_the_next_transaction_keeps_it_however_it_is_said() {
 fn a_change_that_an_eof_packet_flags_and_nothing_explains_keeps_it() {
     let rows = result(OLD, &[b"1"], AUTOCOMMIT | STATE_CHANGED);
     let mut session = ready("transaction", OLD);
-    exchange(&mut session, &query("SELECT f()"), &rows);
-    asked(&mut session, &query(FORGET));
+    reaches(&mut session, &query("SELECT f()"));
+    session.upstream(&rows);
+    session.take_client();
+    asked(&mut session, &command(PING, b""));
     assert!(session.is_leased());
     // MySQL flags prepared statements, too, and tells of them with the next OK.
     let mut session = prepared(OLD, "SELECT 1");
@@ -131,11 +135,8 @@ fn a_change_that_an_eof_packet_flags_and_nothing_explains_keeps_it() {
 fn a_variable_that_follows_explains_no_other_change_of_a_function() {
     let zone = [variable("time_zone", "+05:00"), ANY.to_vec()].concat();
     let mut session = ready("transaction", MODERN);
-    exchange(
-        &mut session,
-        &query("SELECT f()"),
-        &told(1, AUTOCOMMIT, &zone),
-    );
+    reaches(&mut session, &query("SELECT f()"));
+    session.upstream(&told(1, AUTOCOMMIT, &zone));
     assert!(session.is_leased());
     let mut session = ready("transaction", MODERN);
     let set = query("SET time_zone = '+05:00'");
@@ -342,4 +343,33 @@ fn nobody_gets_a_connection_that_is_in_the_middle_of_data() {
         end,
         LeaseEnd::Returned(Disposition::Keep | Disposition::Reset)
     ));
+}
+
+#[test]
+fn what_stored_functions_leave_is_reset() {
+    for sql in [
+        "SELECT leaves()",
+        "DO `shop`.`leaves` ()",
+        "INSERT INTO t (a) VALUES (leaves())",
+    ] {
+        let mut session = ready("transaction", MODERN);
+        reaches(&mut session, &query(sql));
+        session.upstream(&ok(1, AUTOCOMMIT));
+        assert_eq!(returned(&mut session), Disposition::Reset, "{sql}");
+        let mut session = prepared(MODERN, sql);
+        executes(&mut session, &ok(1, AUTOCOMMIT));
+        closes(&mut session);
+        assert_eq!(returned(&mut session), Disposition::Reset, "{sql}");
+    }
+    // It may ask for it.
+    let mut session = ready("transaction", MODERN);
+    exchange(
+        &mut session,
+        &query("INSERT INTO t (a) VALUES (1)"),
+        &inserted(1, 9, AUTOCOMMIT),
+    );
+    let mut session = session.with_tag(&fresh("shop").tag());
+    session.client(&query("SELECT f()"));
+    let ahead = [query(FORGET), query("SET last_insert_id=9")].concat();
+    assert_eq!(shown(&session.take_upstream()), shown(&ahead));
 }

@@ -95,11 +95,9 @@ fn what_is_taken_back_does_not() {
 #[test]
 fn what_the_server_says_has_changed_keeps_it_too() {
     let mut session = ready("transaction", MODERN);
-    exchange(
-        &mut session,
-        &query("SELECT f()"),
-        &told(1, AUTOCOMMIT, ANY),
-    );
+    // As a trigger may have done.
+    let insert = query("INSERT INTO t (a) VALUES (1)");
+    exchange(&mut session, &insert, &told(1, AUTOCOMMIT, ANY));
     assert!(session.is_leased());
 }
 

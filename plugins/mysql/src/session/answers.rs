@@ -253,8 +253,8 @@ impl Session {
         else {
             return false;
         };
-        // What cannot be seen is reset anyway.
-        text.sets || text.is_unsure || self.lease.has_prepared_set
+        // What cannot be seen is reset anyway; what functions leave need not be lost to their client.
+        text.sets || (text.is_unsure && !text.calls) || self.lease.has_prepared_set
     }
 
     /// The server has answered what we have asked ourselves.

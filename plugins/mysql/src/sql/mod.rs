@@ -3,10 +3,13 @@
 //! No grammar: words are looked for that are nothing else in SQL, wherever they stand. What only
 //! looks like one of them costs a connection that is held longer than it need be.
 
+mod builtins;
+mod calls;
 mod set;
 mod tokens;
 
 use crate::settings::Tracked;
+use calls::Calls;
 use set::Place;
 use tokens::{Escapes, Token, Tokens};
 
@@ -22,6 +25,8 @@ pub struct Text {
     pub closes: bool,
     /// It may leave something that cannot be seen.
     pub is_unsure: bool,
+    /// It may call a stored function.
+    pub calls: bool,
     /// It changes variables that follow the client.
     pub sets: bool,
     /// It holds for the next transaction.
@@ -134,7 +139,12 @@ fn look(sql: &[u8], escapes: Escapes, tracked: &Tracked, text: &mut Text) -> boo
     let mut only_reads = true;
     let mut called: Option<bool> = None;
     let mut is_next = false;
-    for token in tokens.by_ref() {
+    let mut calls = Calls::default();
+    while let Some(token) = tokens.next() {
+        if !text.calls && calls.next(token, &tokens) {
+            text.calls = true;
+            text.hides();
+        }
         // `LAST_INSERT_ID(` and something in the parentheses gives it a value.
         called = match (called, token) {
             (Some(false), Token::Sign(b'(')) => Some(true),

@@ -206,3 +206,121 @@ fn a_backslash_is_read_as_the_server_reads_it() {
     assert!(read(Some(true)).pin.is_some());
     assert!(read(None).pin.is_some());
 }
+
+#[test]
+fn what_ordinary_statements_call_is_known() {
+    for sql in [
+        // sysbench
+        "SELECT SUM(k) FROM sbtest1 WHERE id BETWEEN ? AND ?",
+        "SELECT DISTINCT c FROM sbtest1 WHERE id BETWEEN 1 AND 100 ORDER BY c",
+        "INSERT INTO sbtest1 (id, k, c, pad) VALUES (?, ?, ?, ?)",
+        "INSERT INTO sbtest1(k, c, pad) VALUES(1, 'a(b)', 'c'),(2, 'd', 'e')",
+        "CREATE TABLE sbtest1(id INTEGER NOT NULL AUTO_INCREMENT, k INTEGER DEFAULT '0' NOT NULL, c CHAR(120), PRIMARY KEY (id))",
+        // Programs and what writes SQL for them
+        "INSERT INTO `shop`.`orders` (`id`, `total`) VALUES (1, 2.50)",
+        "INSERT INTO shop.orders(id) SELECT (1)",
+        "INSERT IGNORE INTO t (a) VALUES (1)",
+        "INSERT IGNORE t (a) VALUE (1)",
+        "insert into \"t\" (\"a\") values (1)",
+        "INSERT INTO `tür` (a) VALUES (1)",
+        "REPLACE t(a) VALUES (1)",
+        "INSERT INTO t (a, b) VALUES (1, 2) ON DUPLICATE KEY UPDATE a = VALUES(a), b = VALUES (`b`)",
+        "INSERT INTO t (a) VALUES (1) AS new (x) ON DUPLICATE KEY UPDATE a = new.x",
+        "INSERT INTO t PARTITION (p0) (a) VALUES (1) RETURNING (a)",
+        "SELECT COUNT(*), COUNT(DISTINCT a), MAX(b), AVG(c), GROUP_CONCAT(d ORDER BY d SEPARATOR ',') FROM t",
+        "SELECT `t0`.`id` FROM `t` AS `t0` WHERE `t0`.`id` IN (?, ?) AND (`t0`.`a` = 1 OR NOT (b IS NULL))",
+        "SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u) AND a = ANY (SELECT b FROM u) AND (a, b) IN ((1, 2))",
+        "SELECT CAST(x AS CHAR(10)), CONVERT(x, DECIMAL(10,2)), BINARY(x), CONVERT(x USING utf8mb4) FROM t",
+        "SELECT CONCAT (a, 'x'), COALESCE(a, b), IFNULL(a, 0), NULLIF(a, 1), IF (a, b, c), LEFT(a, 1), REPLACE(a, 'b', 'c')",
+        "SELECT NOW(), NOW(6), CURRENT_TIMESTAMP(6), DATE_ADD(a, INTERVAL 1 DAY), DATE(a), YEAR(a), UNIX_TIMESTAMP(), \
+         DATE_FORMAT(a, '%Y'), TIMESTAMPDIFF(DAY, a, b), EXTRACT(YEAR FROM a), STR_TO_DATE(a, '%Y')",
+        "SELECT JSON_EXTRACT(a, '$.b'), JSON_UNQUOTE(JSON_EXTRACT(a, '$')), JSON_ARRAYAGG(b), JSON_OBJECT('a', 1), JSON_CONTAINS(a, '1'), JSON_VALUE(a, '$')",
+        "SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY b), RANK() OVER w, LAG(a) OVER (w ROWS 2 PRECEDING) FROM t WINDOW w AS (ORDER BY a)",
+        "SELECT MATCH (a, b) AGAINST ('c' IN BOOLEAN MODE) FROM t USE INDEX (i) JOIN u USING (id) LEFT JOIN (v) ON (v.a = t.a)",
+        "SELECT CASE WHEN (a) THEN (b) ELSE (c) END, a DIV (2), a LIKE (b), a REGEXP ('x'), -(1), a*(b) FROM (SELECT 1) t (a)",
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL (SELECT i + 1 FROM n LIMIT 3)) SELECT * FROM n",
+        "(SELECT 1) UNION (SELECT 2) ORDER BY 1 LIMIT 1",
+        "UPDATE t SET a = (a + 1), b = UUID(), c = MD5('x') WHERE id = (SELECT MIN(id) FROM u)",
+        "SELECT DATABASE(), VERSION(), USER(), CONNECTION_ID(), FOUND_ROWS(), ROW_COUNT(), LAST_INSERT_ID()",
+        "SELECT RELEASE_LOCK('a'), SLEEP(0), RAND(), INET_ATON('::'), ST_DISTANCE(a, b), HEX(a), CRC32(b)",
+        "SELECT 'größe' AS größe, COUNT(*) FROM t WHERE `größe` IN (1) AND naïve IN (2)",
+        "SELECT a FROM t WHERE f = (1) AND `f` IN (2) -- f(1)",
+        // What migrations do
+        "CREATE TABLE IF NOT EXISTS `t` (`id` BIGINT(20) UNSIGNED, a VARCHAR(10), b ENUM('x'), c DATETIME(6) DEFAULT CURRENT_TIMESTAMP(6), \
+         PRIMARY KEY (`id`), KEY `k` (`a`), UNIQUE KEY u (a, b), UNIQUE INDEX (b), CONSTRAINT `fk` FOREIGN KEY (`a`) REFERENCES `u` (`id`), CHECK (a > 1))",
+        "ALTER TABLE t ADD COLUMN (d INT), ADD INDEX i (a), ADD FULLTEXT f (b)",
+        "SET time_zone = '+00:00', sql_mode = (SELECT CONCAT(@@sql_mode, ',ANSI'))",
+        "GRANT SELECT (a, b) ON shop.t TO 'app'@'%'",
+    ] {
+        let text = read(sql);
+        assert!(!text.calls && !text.is_unsure, "{sql}");
+    }
+}
+
+#[test]
+fn what_may_be_a_stored_function_is_not_trusted() {
+    for sql in [
+        "SELECT f()",
+        "SELECT f (1)",
+        "SELECT f\n/* x */(1)",
+        "select 1 + f(1)",
+        "SELECT shop.f()",
+        "SELECT `shop` . `f` ()",
+        "SELECT shop.count(1)",
+        "SELECT pack.age.f()",
+        "SELECT `f`(1)",
+        "SELECT `count`(1)",
+        "SELECT `in`(1)",
+        "SELECT \"f\"(1)",
+        // Functions only where the parenthesis follows at once.
+        "SELECT COUNT (1)",
+        "SELECT NOW/**/()",
+        // Keywords that are not reserved, and functions that the other server has.
+        "SELECT ACTION(1)",
+        "SELECT AGAINST(1)",
+        "SELECT JSON_TABLE(1)",
+        "SELECT ANY_VALUE(1)",
+        "SELECT NVL(1, 2)",
+        "SELECT SETVAL(s, 1)",
+        // Names that are not all of ASCII, whatever these bytes are.
+        "SELECT écount(1)",
+        "SELECT counté(1)",
+        "SELECT é(1)",
+        "INSERT INTO t (a) VALUES (é (1))",
+        "INSERT INTO t (a) VALUES (1) RETURNING é(1)",
+        "CREATE TABLE t AS SELECT é(1)",
+        "SELECT éinto(1)",
+        "INSERT INTO tür (a) VALUES (1)",
+        "SELECT\u{a0}f(1)",
+        "SELECT count\u{a0}(1)",
+        "SELECT 1f(1)",
+        "SELECT {fn f(1)}",
+        "INSERT INTO t VALUES (f(1))",
+        "INSERT INTO t (a) VALUES (1), (shop.f(1))",
+        "INSERT INTO t (a) SELECT f(a) FROM u",
+        "INSERT INTO t SET a = f(1)",
+        "INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = f(a)",
+        "INSERT INTO t (a) VALUES (1) RETURNING f(a)",
+        "UPDATE IGNORE t SET a = shop.f(1) WHERE b",
+        "DELETE FROM t WHERE f(a)",
+        "SELECT a FROM t JOIN u ON f(a)",
+        "SELECT a FROM t WHERE NOT f(a) ORDER BY a",
+        "SELECT a FROM t GROUP BY f(a)",
+        "SELECT HIGH_PRIORITY f(a) FROM t",
+        "SELECT CASE f(1) WHEN 1 THEN 2 END",
+        "SELECT IN_(1), (f(1))",
+        "SET autocommit = f(1)",
+        "DO f(1)",
+        "DO RELEASE_LOCK(f(1))",
+        "SHOW TABLES WHERE f(1)",
+        "CREATE TABLE t AS SELECT f(1)",
+        "SELECT 1; SELECT f(1)",
+    ] {
+        let text = read(sql);
+        assert!(text.calls && text.is_unsure, "{sql}");
+        assert!(
+            text.wants_insert_id && text.wants_rows && !text.is_repeatable,
+            "{sql}"
+        );
+    }
+}

@@ -34,6 +34,10 @@ pub(super) struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
     escapes: Escapes,
+    /// Where the last token begins and ends.
+    last: (usize, usize),
+    /// The same of the one before it.
+    before: (usize, usize),
     /// Where the last text or name in quotes has ended.
     quoted_to: usize,
     /// Something may be hidden: a comment that is carried out, or a text that does not end.
@@ -46,9 +50,25 @@ impl<'a> Tokens<'a> {
             sql,
             at: 0,
             escapes,
+            last: (0, 0),
+            before: (0, 0),
             quoted_to: 0,
             is_unsure: false,
         }
+    }
+
+    /// Whether nothing stands between the last token and the one before it.
+    pub(super) fn is_close(&self) -> bool {
+        self.before.1 == self.last.0
+    }
+
+    /// Whether the token before the last one may be a part of a longer name: bytes that are not of ASCII stand in front of
+    /// it, or behind.
+    pub(super) fn may_be_longer(&self) -> bool {
+        let (from, to) = self.before;
+        let ahead = self.sql[..from].last();
+        let behind = &self.sql[to..self.last.0];
+        ahead.is_some_and(|byte| !byte.is_ascii()) || !behind.is_ascii()
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -133,28 +153,9 @@ impl<'a> Tokens<'a> {
     fn skip_line(&mut self) {
         self.take_while(|byte| byte != b'\n');
     }
-}
 
-fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
-}
-
-/// What may stand between words. In some character sets other bytes than those of ASCII do, and no word that matters
-/// has any.
-fn is_space(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || byte == 0x0b || !byte.is_ascii()
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Token<'a>;
-
-    fn next(&mut self) -> Option<Token<'a>> {
-        loop {
-            self.take_while(is_space);
-            if !self.skips_comment() {
-                break;
-            }
-        }
+    /// What begins here.
+    fn token(&mut self) -> Option<Token<'a>> {
         let first = *self.rest().first()?;
         // It may begin a text in quotes of its own.
         self.is_unsure |= first == b'$';
@@ -178,5 +179,32 @@ impl<'a> Iterator for Tokens<'a> {
             b'@' => Token::At,
             sign => Token::Sign(sign),
         })
+    }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$')
+}
+
+/// What may stand between words. In some character sets other bytes than those of ASCII do, and no word that matters
+/// has any.
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b || !byte.is_ascii()
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        loop {
+            self.take_while(is_space);
+            if !self.skips_comment() {
+                break;
+            }
+        }
+        let from = self.at;
+        let token = self.token()?;
+        self.before = std::mem::replace(&mut self.last, (from, self.at));
+        Some(token)
     }
 }
