@@ -402,6 +402,20 @@ const LEFT: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
+/// The same of triggers, of which neither the text nor the server tells.
+const LEFT_BY_TRIGGERS: &[(&[&str], &str, &str)] = &[
+    (
+        &["INSERT INTO triggers VALUES (1)"],
+        "SELECT IFNULL(@triggered, '-')",
+        "-",
+    ),
+    (
+        &["INSERT INTO triggers VALUES (1)"],
+        "SELECT CAST(IS_USED_LOCK('triggered') IS NULL AS CHAR)",
+        "1",
+    ),
+];
+
 /// How long whoever has left something stays: time to get the connection, if it is not kept.
 const LINGERS: Duration = Duration::from_millis(200);
 
@@ -410,12 +424,15 @@ const HIDDEN: &str = "
     CREATE ROLE boss; GRANT boss TO app@'127.0.0.1'; CREATE SEQUENCE shop.numbers;
     CREATE TABLE shop.tags (id bigint PRIMARY KEY AUTO_INCREMENT);
     CREATE TABLE shop.plain (id bigint);
+    CREATE TABLE shop.triggers (id bigint);
     DELIMITER $$
     CREATE FUNCTION shop.leaves() RETURNS int BEGIN SET @left = 'mine'; RETURN 1; END $$
     CREATE FUNCTION shop.assigns() RETURNS int
         BEGIN DECLARE x int; SELECT @assigned := 1 INTO x; RETURN x; END $$
     CREATE FUNCTION shop.locks() RETURNS int RETURN GET_LOCK('mine', 0) $$
     CREATE FUNCTION shop.last_one() RETURNS int RETURN LAST_INSERT_ID() $$
+    CREATE TRIGGER shop.fires BEFORE INSERT ON shop.triggers FOR EACH ROW
+        BEGIN DECLARE x int; SELECT @triggered := GET_LOCK('triggered', 0) INTO x; END $$
     DELIMITER ;";
 
 #[tokio::test]
@@ -425,6 +442,18 @@ async fn what_is_left_in_hidden_ways_is_found_by_nobody() {
     for pooling in ["session", "transaction"] {
         let config = CONFIG.replace("\"transaction\"", &format!("\"{pooling}\""));
         nobody_finds(LEFT, &server, &config).await;
+    }
+}
+
+#[tokio::test]
+async fn what_triggers_leave_is_found_by_nobody_if_every_connection_is_reset() {
+    let server = MariaServer::start().await;
+    server.sql(HIDDEN).await;
+    for pooling in ["\"session\"", "\"transaction\", reset = \"always\""] {
+        let config = CONFIG.replace("\"transaction\"", pooling);
+        for left in [LEFT, LEFT_BY_TRIGGERS] {
+            nobody_finds(left, &server, &config).await;
+        }
     }
 }
 

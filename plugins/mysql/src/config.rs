@@ -18,6 +18,8 @@ use crate::auth::Method;
 pub struct Config {
     /// When a connection goes back to the pool.
     pub pooling: Pooling,
+    /// Which connections are reset as they go back, if pooling is by transaction.
+    pub reset: Reset,
     /// Who may come, by name. Nobody else may.
     pub users: BTreeMap<String, User>,
     /// How clients are asked first to prove who they are. They may choose the other way.
@@ -38,6 +40,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             pooling: Pooling::default(),
+            reset: Reset::default(),
             users: BTreeMap::new(),
             auth_plugin: Method::default(),
             server_version: None,
@@ -58,6 +61,17 @@ pub enum Pooling {
     Session,
     /// When its transaction has ended.
     Transaction,
+}
+
+/// Which connections are reset as they go back.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(crate = "leaseway_sdk::serde", rename_all = "kebab-case")]
+pub enum Reset {
+    /// Those on which a client may have left something, by what it and the server say.
+    #[default]
+    WhenNeeded,
+    /// All: also for what triggers leave, which nobody says.
+    Always,
 }
 
 /// One user.

@@ -373,3 +373,25 @@ fn what_stored_functions_leave_is_reset() {
     let ahead = [query(FORGET), query("SET last_insert_id=9")].concat();
     assert_eq!(shown(&session.take_upstream()), shown(&ahead));
 }
+
+#[test]
+fn every_connection_is_reset_if_the_operator_wants_that() {
+    let mut session = ready("transaction\", \"reset\": \"always", OLD);
+    exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));
+    exchange(
+        &mut session,
+        &query("INSERT INTO t (a) VALUES (1)"),
+        &ok(1, AUTOCOMMIT | IN_TRANS),
+    );
+    assert!(session.is_leased());
+    exchange(&mut session, &query("COMMIT"), &ok(1, AUTOCOMMIT));
+    assert_eq!(returned(&mut session), Disposition::Reset);
+    // Whether a transaction is open has to be known all the same, and nothing else has to be forgotten.
+    let mut session = session.with_tag(&fresh("shop").tag());
+    exchange(&mut session, &query("SELECT a"), &error(1, 1054));
+    asked(&mut session, &command(PING, b""));
+    assert_eq!(returned(&mut session), Disposition::Reset);
+    let mut session = ready("transaction\", \"reset\": \"when-needed", OLD);
+    exchange(&mut session, &query("COMMIT"), &ok(1, AUTOCOMMIT));
+    assert_eq!(returned(&mut session), Disposition::Keep);
+}

@@ -304,7 +304,7 @@ impl Session {
         if self.keeps_connection() || self.lease.goes_on {
             return steps;
         }
-        let is_reset = self.lease.is_unsure || self.lease.closes;
+        let is_reset = self.needs_reset() || self.lease.closes;
         if self.lease.is_unknown && (self.lease.is_manual || self.lease.is_held() || is_reset) {
             return self.asks(Own::Status, PING, b"", steps);
         }
@@ -325,16 +325,14 @@ impl Session {
     /// Gives the connection back, with what others have to know of it.
     fn release(&mut self, mut steps: Steps) -> Steps {
         let closes = self.must_close();
+        let needs_reset = self.needs_reset();
         self.follows_database();
         let Lease {
-            backend,
-            before,
-            is_unsure,
-            ..
+            backend, before, ..
         } = std::mem::take(&mut self.lease);
         let disposition = if closes {
             Disposition::Close
-        } else if is_unsure {
+        } else if needs_reset {
             Disposition::Reset
         } else {
             let normal = backend.changed.unlike(&backend.original);

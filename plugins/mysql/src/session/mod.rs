@@ -17,7 +17,7 @@ use leaseway_sdk::{
     OnLeased, PoolReturn, Side, Steps, Target,
 };
 
-use crate::config::{Config, Pooling};
+use crate::config::{Config, Pooling, Reset};
 use crate::identity::Identity;
 use crate::settings::{self, Tracked, Values};
 use crate::sql::Quotes;
@@ -139,6 +139,11 @@ impl Session {
     /// Whether what is on the connection no reset removes for sure.
     fn must_close(&self) -> bool {
         self.lease.closes || self.lease.is_unanswered || self.has_strayed()
+    }
+
+    /// Whether the connection is not given to others as it is.
+    fn needs_reset(&self) -> bool {
+        self.lease.is_unsure || self.shared.config.reset == Reset::Always
     }
 
     /// Learns from the server's variables and the client's how double quotes are read.
