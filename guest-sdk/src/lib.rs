@@ -51,7 +51,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! This crate is not on crates.io: depend on it by the path of a checkout of Leaseway, or by its
+//! This crate is in no registry: depend on it by the path of a checkout of Leaseway, or by its
 //! git address (`git = "..."`, with the `rev` of the relay that you run). What an author's
 //! `Cargo.toml` needs:
 //!
