@@ -3,13 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use leaseway_tests::mariadb::{MariaServer, url};
 use leaseway_tests::relay::Relay;
-use leaseway_tests::wait::eventually;
+use leaseway_tests::wait::{GENEROUS, eventually};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error, Opts, OptsBuilder};
 use tokio::task::JoinSet;
@@ -416,9 +417,6 @@ const LEFT_BY_TRIGGERS: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// How long whoever has left something stays: time to get the connection, if it is not kept.
-const LINGERS: Duration = Duration::from_millis(200);
-
 /// What leaves something in hidden ways.
 const HIDDEN: &str = "
     CREATE ROLE boss; GRANT boss TO app@'127.0.0.1'; CREATE SEQUENCE shop.numbers;
@@ -457,7 +455,7 @@ async fn what_triggers_leave_is_found_by_nobody_if_every_connection_is_reset() {
     }
 }
 
-/// On one connection, whose second client asks for what the first has left.
+/// On one connection, whose second client asks for what the first has left, and gets it at once if it is not kept.
 async fn nobody_finds(all: &[(&[&str], &str, &str)], server: &MariaServer, config: &str) {
     let address = server.addr().to_string();
     let relay = Relay::start_with(config, &[("server", &address), ("connections", "1")]).await;
@@ -472,11 +470,17 @@ async fn nobody_finds(all: &[(&[&str], &str, &str)], server: &MariaServer, confi
             other.disconnect().await.unwrap();
             found
         };
-        let leaves = async {
-            tokio::time::sleep(LINGERS).await;
-            one.disconnect().await.unwrap();
+        let mut asks = pin!(asks);
+        let waits = async || relay.metric_sum("leaseway_pool_waiting").await > 0.0;
+        let at_once = tokio::select! {
+            found = &mut asks => Some(found),
+            () = eventually("the other client waits for it", GENEROUS, waits) => None,
         };
-        let (found, ()) = tokio::join!(asks, leaves);
+        one.disconnect().await.unwrap();
+        let found = match at_once {
+            Some(found) => found,
+            None => asks.await,
+        };
         assert_eq!(found.as_deref(), Some(*wanted), "{left:?} ({config})");
     }
 }

@@ -20,6 +20,14 @@ use hdrhistogram::Histogram;
 
 use super::series::Spread;
 
+/// Beyond the time that a process of its own is to run: what starting, connecting and ending may take.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// So much time as those processes take it: in seconds, at least one.
+fn whole_seconds(time: Duration) -> f64 {
+    time.as_secs_f64().ceil().max(1.0)
+}
+
 /// A request, and the reply that has to come.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {

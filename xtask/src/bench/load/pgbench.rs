@@ -5,10 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use leaseway_tests::tool;
 
+use super::{GRACE, whole_seconds};
 use crate::bench::usage::Meter;
-
-/// Beyond the time that it is to run: what starting, logging in and ending may take.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// A transaction that takes longer has waited for a turn that did not come.
 const LATE: Duration = Duration::from_millis(500);
@@ -72,10 +70,9 @@ impl Pgbench {
     /// # Errors
     /// It did not end in time, or a client had an error.
     pub(in crate::bench) async fn run(&self, url: &str, meter: &Meter) -> anyhow::Result<Figures> {
-        let seconds = self.time.as_secs_f64().ceil().max(1.0);
         let late = LATE.as_millis().to_string();
         let [clients, threads] = [self.clients, self.threads].map(|count| count.to_string());
-        let seconds = seconds.to_string();
+        let seconds = whole_seconds(self.time).to_string();
         let mut args = vec!["-S", "-n", "-c", &clients, "-j", &threads];
         args.extend(["-T", &seconds, "-M", self.protocol.name(), "-L", &late]);
         if self.reconnects {

@@ -6,10 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use leaseway_tests::tool;
 
+use super::{GRACE, whole_seconds};
 use crate::bench::usage::Meter;
-
-/// Beyond the time that it is to run: what starting, connecting and ending may take.
-const GRACE: Duration = Duration::from_secs(20);
 
 /// Clients that ask for one page again and again, each on a connection that it keeps.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +35,8 @@ impl Wrk {
         address: SocketAddr,
         meter: &Meter,
     ) -> anyhow::Result<Figures> {
-        let seconds = self.time.as_secs_f64().ceil().max(1.0);
         let clients = format!("-c{}", self.clients);
-        let time = format!("-d{seconds}s");
+        let time = format!("-d{}s", whole_seconds(self.time));
         let url = format!("http://{address}/");
         let before = meter.cpu()?;
         let output = tool::wrk(&["-t1", &clients, &time, &url], self.time + GRACE).await;

@@ -3,11 +3,10 @@
 use anyhow::Context;
 use leaseway_tests::Nginx;
 
-use super::Bench;
+use super::{Bench, CPU, RATE};
 use crate::bench::load::wrk::Wrk;
 use crate::bench::peers::Peer;
-use crate::bench::report::{Kind, Table};
-use crate::bench::series::Better;
+use crate::bench::report::Table;
 
 /// Connections of wrk, each with a request under way.
 const CLIENTS: usize = 256;
@@ -16,15 +15,6 @@ const SHARED: usize = 32;
 /// What is answered, 64 bytes, and without a line in a log.
 const SERVER: &str = "access_log off;\n\
     location / { return 200 'Sixty-four bytes, so that it is the heads that are what costs...'; }";
-
-const RATE: Kind = Kind {
-    name: "requests/s",
-    better: Better::More,
-};
-const CPU: Kind = Kind {
-    name: "relay CPU, µs a request",
-    better: Better::Less,
-};
 
 const PEERS: [Peer; 5] = [
     Peer::Direct,

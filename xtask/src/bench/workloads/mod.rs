@@ -89,6 +89,15 @@ impl Workload {
     }
 }
 
+// Of requests, whatever the protocol; a transaction is something else.
+const RATE: Kind = Kind {
+    name: "requests/s",
+    better: Better::More,
+};
+const CPU: Kind = Kind {
+    name: "relay CPU, µs a request",
+    better: Better::Less,
+};
 const BYTES: Kind = Kind {
     name: "resident bytes a session",
     better: Better::Less,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use leaseway_tests::RedisServer;
 use leaseway_tests::resp::encode;
 
-use super::{Bench, POOL};
+use super::{Bench, CPU, POOL, RATE};
 use crate::bench::load::requests::Load;
 use crate::bench::load::{Exchange, Outcome, delay, idle, sessions};
 use crate::bench::peers::{Peer, Running};
@@ -28,14 +28,6 @@ const OTHERS: [Peer; 5] = [
     Peer::Go,
 ];
 
-const RATE: Kind = Kind {
-    name: "requests/s",
-    better: Better::More,
-};
-const CPU: Kind = Kind {
-    name: "relay CPU, µs a request",
-    better: Better::Less,
-};
 const DIALS: Kind = Kind {
     name: "upstream connections opened, a request",
     better: Better::Less,
