@@ -1,6 +1,8 @@
 //! Heads as they are passed on: what is for one hop only is taken out, what each side must know of the
 //! other hop is put in (RFC 9110, 7.6).
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::config::Forwarded;
 use crate::wire::framing::Body;
 use crate::wire::request::Request;
@@ -11,12 +13,26 @@ use crate::wire::{Version, trim};
 pub struct Stamp<'s> {
     /// How servers are told of the client.
     pub forwarded: Forwarded,
-    /// What they are told; empty: nothing.
+    /// What they are told, as [`client`] writes it.
     pub client: &'s str,
     /// The relay's own name in `Via`; empty: it has none.
     pub via: &'s str,
     /// The address that the client has connected to: the host of a request that names none.
     pub local: &'s str,
+}
+
+/// What servers are told of the client with this address and port; empty, if they are told nothing.
+#[must_use]
+pub fn client(address: &str, forwarded: Forwarded) -> String {
+    let Ok(address) = address.parse::<SocketAddr>() else {
+        return String::new();
+    };
+    match (forwarded, address.ip().to_canonical()) {
+        (Forwarded::None, _) => String::new(),
+        (Forwarded::XForwardedFor, client) => client.to_string(),
+        (Forwarded::Forwarded, IpAddr::V4(client)) => format!("for={client}"),
+        (Forwarded::Forwarded, IpAddr::V6(client)) => format!("for=\"[{client}]\""),
+    }
 }
 
 /// A request's head, for the server.

@@ -11,7 +11,6 @@ mod failure;
 mod reply;
 mod upload;
 
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,8 +20,8 @@ use leaseway_sdk::{
 };
 
 use crate::answers::Answer;
-use crate::config::{Config, Forwarded};
-use crate::rewrite::Persistence;
+use crate::config::Config;
+use crate::rewrite::{self, Persistence};
 use crate::routes::Routes;
 use crate::wire::Read;
 use crate::wire::request::Request;
@@ -53,19 +52,6 @@ impl Shared {
 
     fn late(&self, head: bool) -> &[u8] {
         &self.late[usize::from(head)]
-    }
-
-    /// What servers are told of this client; nothing, if they are told nothing.
-    fn client(&self, address: &str) -> String {
-        let Ok(address) = address.parse::<SocketAddr>() else {
-            return String::new();
-        };
-        match (self.config.forwarded, address.ip().to_canonical()) {
-            (Forwarded::None, _) => String::new(),
-            (Forwarded::XForwardedFor, client) => client.to_string(),
-            (Forwarded::Forwarded, IpAddr::V4(client)) => format!("for={client}"),
-            (Forwarded::Forwarded, IpAddr::V6(client)) => format!("for=\"[{client}]\""),
-        }
     }
 }
 
@@ -98,7 +84,7 @@ enum Timer {
 impl Session {
     pub(crate) fn new(shared: Rc<Shared>, info: &SessionInfo) -> Self {
         Self {
-            client: shared.client(&info.client_address).into(),
+            client: rewrite::client(&info.client_address, shared.config.forwarded).into(),
             shared,
             local: info.local_address.as_str().into(),
             timer: Timer::None,
