@@ -134,20 +134,7 @@ impl Engine {
         self.run(hooks);
     }
 
-    /// Other sessions have had their turn: goes on where the last one has ended.
-    pub fn take_turn(&mut self, hooks: &mut dyn SessionHooks) {
-        self.calls_left = self.limits.calls_a_turn;
-        if std::mem::take(&mut self.waits_for_turn) {
-            self.run(hooks);
-        }
-    }
-
     // What the driver is to do.
-
-    /// Whether there is more to do as soon as others have had a turn.
-    pub fn waits_for_turn(&self) -> bool {
-        self.waits_for_turn && self.end.is_none()
-    }
 
     /// How the session ended, once it has; what is left then is to write what still waits for
     /// the client.

@@ -28,6 +28,19 @@ impl Engine {
         }
     }
 
+    /// Other sessions have had their turn: goes on where the last one has ended.
+    pub fn take_turn(&mut self, hooks: &mut dyn SessionHooks) {
+        self.calls_left = self.limits.calls_a_turn;
+        if std::mem::take(&mut self.waits_for_turn) {
+            self.run(hooks);
+        }
+    }
+
+    /// Whether there is more to do as soon as others have had a turn.
+    pub fn waits_for_turn(&self) -> bool {
+        self.waits_for_turn && self.end.is_none()
+    }
+
     /// Runs one side until it needs something from outside. True if anything changed.
     fn advance(&mut self, side: Side, hooks: &mut dyn SessionHooks) -> Result<bool, End> {
         let mut progressed = false;
