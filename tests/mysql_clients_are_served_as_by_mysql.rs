@@ -26,6 +26,7 @@ const CONFIG: &str = r#"
 
     [plugins.{mode}.config]
     pooling = "{mode}"
+    get-server-public-key = true
 
     [plugins.{mode}.config.users]
     app = { password = "secret" }
@@ -112,12 +113,14 @@ async fn the_client_program_works() {
     let site = Site::start().await;
     for mode in MODES {
         let script = "
-            CREATE OR REPLACE TABLE words (id int PRIMARY KEY AUTO_INCREMENT, word text);
+            DROP TABLE IF EXISTS words;
+            CREATE TABLE words (id int PRIMARY KEY AUTO_INCREMENT, word text);
             INSERT INTO words (word) VALUES ('Grüße'), ('世界');
             SELECT LAST_INSERT_ID();
             SELECT word FROM words ORDER BY id;
+            DROP PROCEDURE IF EXISTS both_ways;
             DELIMITER //
-            CREATE OR REPLACE PROCEDURE both_ways() BEGIN SELECT 1; SELECT 2; END //
+            CREATE PROCEDURE both_ways() BEGIN SELECT 1; SELECT 2; END //
             DELIMITER ;
             CALL both_ways();
             SHOW TABLES;
@@ -266,7 +269,8 @@ async fn statements_are_prepared_and_transactions_hold() {
     let site = Site::start().await;
     for mode in MODES {
         let mut conn = site.connect(mode).await;
-        conn.query_drop("CREATE OR REPLACE TABLE n (n int PRIMARY KEY) ENGINE=InnoDB")
+        conn.query_drop("DROP TABLE IF EXISTS n").await.unwrap();
+        conn.query_drop("CREATE TABLE n (n int PRIMARY KEY) ENGINE=InnoDB")
             .await
             .unwrap();
         let insert = conn.prep("INSERT INTO n VALUES (?)").await.unwrap();

@@ -18,6 +18,7 @@ const CONFIG: &str = r#"
 
     [plugins.my.config]
     pooling = "{pooling}"
+    get-server-public-key = true
     check-user = "app"
     check-database = "shop"
     client-login-timeout = 1
@@ -192,7 +193,7 @@ async fn who_does_not_log_in_must_go() {
 async fn the_probe_works_from_the_command_line() {
     let server = MariaServer::start().await;
     let plugin = plugins::path("mysql").to_string_lossy().into_owned();
-    let config = r#"{"check-user": "app", "users": {"app": {"password": "secret"}}}"#;
+    let config = r#"{"check-user": "app", "get-server-public-key": true, "users": {"app": {"password": "secret"}}}"#;
     let address = server.addr().to_string();
     let args = [
         "probe",

@@ -37,7 +37,8 @@ def fails(code, work, *args):
 with connect() as conn:
     # Without autocommit, which is what PyMySQL does by itself.
     check(ask(conn, "SELECT @@autocommit"), ((0,),))
-    ask(conn, f"CREATE OR REPLACE TABLE {TABLE} (id int PRIMARY KEY AUTO_INCREMENT, text text) CHARSET utf8mb4")
+    ask(conn, f"DROP TABLE IF EXISTS {TABLE}")
+    ask(conn, f"CREATE TABLE {TABLE} (id int PRIMARY KEY AUTO_INCREMENT, text text) CHARSET utf8mb4")
     with conn.cursor() as cursor:
         cursor.execute(f"INSERT INTO {TABLE} (text) VALUES (%s)", (TEXT,))
         check(cursor.lastrowid, 1)

@@ -1,4 +1,5 @@
-//! A real MariaDB server of a test's own.
+//! A real MariaDB server of a test's own. Or one of MySQL, which Debian does not have: where `LEASEWAY_TESTS_MYSQLD` names
+//! its program.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,10 @@ const SETUP: &str = "
     GRANT ALL ON store.* TO app@'127.0.0.1';
     GRANT ALL ON shop.* TO other@'127.0.0.1';
 ";
+
+/// What a server of MySQL needs before.
+const ROOT: &str =
+    "CREATE USER root@'127.0.0.1';\nGRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;\n";
 
 /// A server on a free loopback port, with the users `root` (no password), `app` and `other` (the password is
 /// `secret`), and databases `shop` of both and `store` of `app`. Stopped on drop.
@@ -62,11 +67,26 @@ impl MariaServer {
             dir,
             process: None,
         };
-        let mut init = servant::command(SERVANT, "mariadb-install-db");
-        init.arg("--no-defaults").env("TMPDIR", server.dir.path());
-        init.arg(format!("--datadir={}", server.data().display()));
-        // Not by the socket, which nobody uses here.
-        init.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+        let datadir = format!("--datadir={}", server.data().display());
+        let mut init = match mysqld() {
+            Some(mysqld) => {
+                let mut init = servant::command(SERVANT, mysqld);
+                init.args(["--no-defaults", "--initialize-insecure", &datadir]);
+                // MariaDB's installer lets root in from here, too.
+                let file = server.dir.path().join("init.sql");
+                std::fs::write(&file, ROOT).expect("a file can be written");
+                init.arg(format!("--init-file={}", file.display()));
+                init
+            }
+            None => {
+                let mut init = servant::command(SERVANT, "mariadb-install-db");
+                // Not by the socket, which nobody uses here.
+                let root = "--auth-root-authentication-method=normal";
+                init.args(["--no-defaults", root, "--skip-test-db", &datadir]);
+                init
+            }
+        };
+        init.env("TMPDIR", server.dir.path());
         servant::run(init, MEND);
         server.launch().await;
         server.sql(SETUP).await;
@@ -90,11 +110,14 @@ impl MariaServer {
             ("pid-file", folder.join("pid").display().to_string()),
             ("max-connections", "300".to_owned()),
             // Data need not outlive the machine.
-            ("innodb-flush-log-at-trx-commit", "0".to_owned()),
+            ("innodb-flush-log-at-trx-commit", "2".to_owned()),
             ("skip-name-resolve", "1".to_owned()),
             ("character-set-server", "utf8mb4".to_owned()),
         ] {
             command.arg(format!("--{option}={value}"));
+        }
+        if mysqld().is_some() {
+            command.args(["--mysqlx=OFF", "--secure-file-priv=NULL", "--skip-log-bin"]);
         }
         command.args(&self.options);
         let log = folder.join("log");
@@ -110,6 +133,12 @@ impl MariaServer {
             tool::mariadb(&args, START).await.success
         })
         .await;
+    }
+
+    /// Whether it is not MySQL that tests run against.
+    #[must_use]
+    pub fn is_mariadb(&self) -> bool {
+        mysqld().is_none()
     }
 
     /// Where it listens.
@@ -211,8 +240,16 @@ pub fn url(address: SocketAddr, user: &str, password: &str, database: &str) -> S
     format!("mysql://{user}:{password}@{address}/{database}")
 }
 
+/// The program of MySQL's server, if tests are to run against that.
+fn mysqld() -> Option<PathBuf> {
+    std::env::var_os("LEASEWAY_TESTS_MYSQLD").map(PathBuf::from)
+}
+
 /// The server, which Debian puts where only root looks.
 fn program() -> PathBuf {
+    if let Some(mysqld) = mysqld() {
+        return mysqld;
+    }
     let known = Path::new("/usr/sbin/mariadbd");
     match known.is_file() {
         true => known.to_owned(),

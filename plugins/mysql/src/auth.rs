@@ -1,12 +1,12 @@
 //! How a client proves that it knows a password, without saying it.
 //!
 //! Both ways are a challenge of 20 bytes, mixed with hashes of the password: `mysql_native_password` with
-//! SHA-1, and `caching_sha2_password` with SHA-256, of which this is the fast part. (Its slow part sends the
-//! password itself, for servers that do not have the hash at hand. Here passwords are in the config.)
+//! SHA-1, and `caching_sha2_password` with SHA-256, of which this is the fast part. (Its slow part, which clients
+//! never need here, since passwords are in the config, is in [`server_key`](crate::server_key).)
 
 use leaseway_sdk::serde::Deserialize;
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest as _, Sha1};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 /// A way to prove it.

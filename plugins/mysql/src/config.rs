@@ -24,6 +24,11 @@ pub struct Config {
     pub users: BTreeMap<String, User>,
     /// How clients are asked first to prove who they are. They may choose the other way.
     pub auth_plugin: Method,
+    /// The RSA public keys that servers may have, for those that want the password itself. The host puts the file's
+    /// text here.
+    pub server_public_key_path: Option<String>,
+    /// Takes any key that a server says is its own.
+    pub get_server_public_key: bool,
     /// The version that clients are told. None: what a server has said last.
     pub server_version: Option<String>,
     /// System variables that follow a client from one connection to the next, besides those that always do.
@@ -43,6 +48,8 @@ impl Default for Config {
             reset: Reset::default(),
             users: BTreeMap::new(),
             auth_plugin: Method::default(),
+            server_public_key_path: None,
+            get_server_public_key: false,
             server_version: None,
             track: Vec::new(),
             client_login_timeout: 60,

@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::charset;
 use crate::identity::Identity;
 use crate::reply::{End, Kind, Part, Reply};
+use crate::server_key::ServerKeys;
 use crate::settings::{self, Tracked, Values};
 use crate::wire::capability::{CONNECT_WITH_DB, DEPRECATE_EOF, NEEDED};
 use crate::wire::greeting::Greeting;
@@ -26,6 +27,9 @@ const UTF8MB4: u16 = 45;
 const LEFT: &[u8] = b"SELECT CURRENT_ROLE() <=> (SELECT MAX(ROLE_NAME) \
     FROM information_schema.APPLICABLE_ROLES WHERE IS_DEFAULT='YES'), \
     (SELECT COUNT(*) FROM information_schema.PROFILING)";
+
+/// Asks for the public key, in the slow part of `caching_sha2_password`.
+const REQUEST_PUBLIC_KEY: u8 = 2;
 
 /// Commands by their codes.
 pub(crate) mod command {
@@ -54,6 +58,7 @@ pub(crate) fn log_in(
     c: &mut Connection<'_>,
     identity: &Identity,
     tracked: &Tracked,
+    keys: &ServerKeys,
 ) -> Result<(Backend, Vec<u8>, Vec<u8>), String> {
     let (_, payload) = next(c)?;
     let greeting = Greeting::read(&payload)?;
@@ -76,7 +81,7 @@ pub(crate) fn log_in(
         plugin: method.name().as_bytes().to_vec(),
     };
     c.write(&login.packet())?;
-    authenticate(c, identity, method)?;
+    authenticate(c, identity, method, greeting.challenge.to_vec(), keys)?;
     let is_modern = identity.dialect & DEPRECATE_EOF != 0;
     set_names(c, identity, is_modern)?;
     let found = ask(c, tracked, is_modern)?;
@@ -94,6 +99,8 @@ fn authenticate(
     c: &mut Connection<'_>,
     identity: &Identity,
     mut method: Method,
+    mut challenge: Vec<u8>,
+    keys: &ServerKeys,
 ) -> Result<(), String> {
     let user = &identity.user;
     let password = identity.password.as_bytes();
@@ -114,18 +121,34 @@ fn authenticate(
                         String::from_utf8_lossy(plugin)
                     )
                 })?;
-                let challenge = rest.0.strip_suffix(b"\0").unwrap_or(rest.0);
-                let proof = method.prove(password, challenge);
+                challenge = rest.0.strip_suffix(b"\0").unwrap_or(rest.0).to_vec();
+                let proof = method.prove(password, &challenge);
                 c.write(&write::packet(number.wrapping_add(1), &proof))?;
             }
             // Of caching_sha2_password: the server has the hash at hand, and OK follows.
             Some((1, [3])) if method == Method::Sha2 => {}
+            // It has not, and wants the password itself.
             Some((1, [4])) if method == Method::Sha2 => {
-                return Err(format!(
-                    "the server does not have the hash of user {user}'s password at hand, and wants \
-                     the password itself, which is not sent without TLS: let the user log in once \
-                     in another way, or give it mysql_native_password"
-                ));
+                if matches!(keys, ServerKeys::None) {
+                    return Err(format!(
+                        "the server does not have the hash of user {user}'s password at hand, and wants the password \
+                         itself, hidden by its public key: name a file of its key in `server-public-key-path`, or set \
+                         `get-server-public-key` if nobody can pose as the server"
+                    ));
+                }
+                c.write(&write::packet(
+                    number.wrapping_add(1),
+                    &[REQUEST_PUBLIC_KEY],
+                ))?;
+                let (number, said) = next(c)?;
+                let Some((1, said)) = said.split_first() else {
+                    return Err(unexpected(
+                        "the login, where the server's public key should be",
+                        &said,
+                    ));
+                };
+                let hidden = keys.check(said)?.hide(password, &challenge)?;
+                c.write(&write::packet(number.wrapping_add(1), &hidden))?;
             }
             _ => return Err(unexpected("the login", &payload)),
         }

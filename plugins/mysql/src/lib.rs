@@ -16,6 +16,7 @@ pub mod config;
 mod conversations;
 pub mod identity;
 pub mod reply;
+pub mod server_key;
 mod session;
 pub mod settings;
 pub mod sql;
@@ -32,6 +33,7 @@ use leaseway_sdk::{
 use backend::Backend;
 use config::Config;
 use identity::Identity;
+use server_key::ServerKeys;
 pub use session::Session;
 use session::{Account, Shared};
 use settings::Tracked;
@@ -50,6 +52,7 @@ const VERSION: &[u8] = b"version";
 pub struct Mysql {
     shared: Rc<Shared>,
     check: Target,
+    keys: ServerKeys,
 }
 
 impl Plugin for Mysql {
@@ -57,9 +60,14 @@ impl Plugin for Mysql {
     type Session = Session;
 
     const SPEAKS_FIRST: Side = Side::Upstream;
+    const CONFIG_FILES: &'static [&'static str] = &["server-public-key-path"];
 
     fn configure(config: Config) -> Result<Self, String> {
         let tracked = Tracked::new(&config.track)?;
+        let keys = ServerKeys::new(
+            config.server_public_key_path.as_deref(),
+            config.get_server_public_key,
+        )?;
         let mut accounts = BTreeMap::new();
         for (name, user) in &config.users {
             accounts.insert(name.clone().into_bytes(), account(name, user)?);
@@ -81,7 +89,11 @@ impl Plugin for Mysql {
             tracked,
             accounts,
         });
-        Ok(Self { shared, check })
+        Ok(Self {
+            shared,
+            check,
+            keys,
+        })
     }
 
     fn session(&self, info: &SessionInfo) -> Session {
@@ -148,7 +160,8 @@ const CHECK_DIALECT: u32 = wire::capability::MULTI_RESULTS
 impl Connect for Mysql {
     fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
         let identity = Identity::of(target)?;
-        let (backend, server, version) = conversations::log_in(c, &identity, &self.shared.tracked)?;
+        let (backend, server, version) =
+            conversations::log_in(c, &identity, &self.shared.tracked, &self.keys)?;
         for (key, value, time) in [
             (VERSION, &version[..], MEMORY),
             (known(target), &[1][..], MEMORY),
