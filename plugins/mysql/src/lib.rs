@@ -30,8 +30,8 @@ use leaseway_sdk::{
     Connect, Connection, Plugin, Probe, Reset, SessionInfo, Side, Target, log, store,
 };
 
-use backend::Backend;
 use config::Config;
+use conversations::{Found, Look};
 use identity::Identity;
 use server_key::ServerKeys;
 pub use session::Session;
@@ -160,14 +160,15 @@ const CHECK_DIALECT: u32 = wire::capability::MULTI_RESULTS
 impl Connect for Mysql {
     fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
         let identity = Identity::of(target)?;
-        let (backend, server, version) =
-            conversations::log_in(c, &identity, &self.shared.tracked, &self.keys)?;
+        let opened = conversations::log_in(c, &identity, &self.shared.tracked, &self.keys)
+            .map_err(|trouble| trouble.to_string())?;
         for (key, value, time) in [
-            (VERSION, &version[..], MEMORY),
+            (VERSION, &opened.version[..], MEMORY),
             (known(target), &[1][..], MEMORY),
+            (&look(target), &opened.look.encode(), LONG_MEMORY),
             (
-                &originals(target, &server)[..],
-                &backend.tag()[..],
+                &fresh(target, &opened.found),
+                &opened.found.encode(),
                 LONG_MEMORY,
             ),
         ] {
@@ -175,23 +176,23 @@ impl Connect for Mysql {
                 log::debug!("what a server has said is not remembered: {why}");
             }
         }
-        Ok(backend.tag())
+        Ok(opened.backend.tag())
     }
 }
 
 impl Reset for Mysql {
     fn reset(&self, c: &mut Connection<'_>, target: &Target) -> Result<(), String> {
-        let original = |server: &[u8]| {
-            let tag = store::get(&originals(target, server))?;
-            Some(Backend::read(&tag)?.original)
-        };
-        conversations::reset(c, &Identity::of(target)?, &self.shared.tracked, original)
+        let identity = Identity::of(target)?;
+        let look = store::get(&look(target)).and_then(|bytes| Look::decode(&bytes));
+        let fresh = |found: &Found| store::get(&fresh(target, found));
+        conversations::reset(c, &identity, &self.shared.tracked, look, fresh)
+            .map_err(|trouble| trouble.to_string())
     }
 }
 
 impl Probe for Mysql {
     fn probe(&self, c: &mut Connection<'_>, target: &Target, _idle_ms: u64) -> Result<(), String> {
-        conversations::probe(c, &Identity::of(target)?)
+        conversations::probe(c, &Identity::of(target)?).map_err(|trouble| trouble.to_string())
     }
 }
 
@@ -201,10 +202,15 @@ fn known(target: &Target) -> &[u8] {
     &identity[identity.len().saturating_sub(32)..]
 }
 
-/// Under which key of the store it is what was last found on a fresh connection of this target to this server, as its
-/// tag.
-fn originals(target: &Target, server: &[u8]) -> Vec<u8> {
-    [known(target), &Sha256::digest(server)].concat()
+/// Under which key of the store it is how connections of this target are looked at.
+fn look(target: &Target) -> Vec<u8> {
+    [known(target), b"look"].concat()
+}
+
+/// Under which key of the store it is what was last found on a fresh connection of this target to the server where this
+/// was found.
+fn fresh(target: &Target, found: &Found) -> Vec<u8> {
+    [known(target), &Sha256::digest(found.server())].concat()
 }
 
 /// So many random bytes, good enough for secrets.

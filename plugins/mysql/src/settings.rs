@@ -26,8 +26,8 @@ const ALWAYS: &[&str] = &[
 /// Changes with the character set, which servers do not tell.
 pub const COLLATION: &str = "collation_connection";
 
-/// What says which server it is, and of what kind. None of them ever changes.
-pub const SERVER: &[&str] = &["hostname", "port", "version"];
+/// What says which server it is. None of them ever changes.
+pub const SERVER: [&str; 3] = ["hostname", "port", "version"];
 
 /// Changes how statements are read.
 pub const SQL_MODE: &str = "sql_mode";
@@ -90,22 +90,27 @@ impl Tracked {
         u8::try_from(at).ok()
     }
 
-    /// Asks for the values of those that the server has, and which server it is.
+    /// Asks for the values of those that the server has, and what kind of server it is.
     #[must_use]
     pub fn ask(&self) -> String {
-        let (names, server) = (self.names.join("','"), SERVER.join("','"));
-        format!("SHOW SESSION VARIABLES WHERE Variable_name IN ('{names}','{server}')")
+        let names = self.names.join("','");
+        format!("SHOW SESSION VARIABLES WHERE Variable_name IN ('{names}','version')")
     }
 
-    /// Has the server tell what changes, of these.
+    /// What has the server tell what changes, of these, in a `SET`.
     #[must_use]
-    pub fn track(&self, known: &Values) -> String {
-        let names: Vec<&str> = known.0.keys().filter_map(|at| self.name(*at)).collect();
+    pub fn track(&self, places: &[u8]) -> String {
+        let names: Vec<&str> = self.names(places).collect();
         format!(
-            "SET SESSION session_track_schema=ON,SESSION session_track_state_change=ON,\
+            "SESSION session_track_schema=ON,SESSION session_track_state_change=ON,\
              SESSION session_track_system_variables='{}'",
             names.join(",")
         )
+    }
+
+    /// The names of these.
+    pub fn names(&self, places: &[u8]) -> impl Iterator<Item = &str> {
+        places.iter().filter_map(|at| self.name(*at))
     }
 
     fn name(&self, at: u8) -> Option<&str> {
@@ -154,6 +159,11 @@ impl Values {
     #[must_use]
     pub fn get(&self, at: u8) -> Option<&[u8]> {
         self.0.get(&at).map(Vec::as_slice)
+    }
+
+    /// Where those stand that have one.
+    pub fn places(&self) -> impl Iterator<Item = u8> {
+        self.0.keys().copied()
     }
 
     /// Whether there are none.
