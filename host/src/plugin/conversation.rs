@@ -1,10 +1,11 @@
-//! Conversations: connect, reset and probe, each on a fresh instance that waits for the network
+//! Conversations: connect, reset and probe, each on an instance of its own that waits for the network
 //! without blocking its worker.
 //!
 //! The connection is owned by the instance for that time, so a conversation that fails, runs out
-//! of time or is given up closes it. What it left unread is for the pool to judge.
+//! of time or is given up closes it, and ends the instance. What it left unread is for the pool to judge. An instance
+//! whose conversation has gone well is kept for the next one: to make one costs more than most of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,9 @@ use super::load::Plugin;
 use super::metrics::{Hook, Shard};
 use super::output::printable;
 use super::plugin_log::PluginLog;
-use super::state::GuestState;
+use super::state::{self, GuestState};
 use crate::config::values::show_duration;
+use crate::contract::conversation_side::ConversationInstance;
 use crate::contract::conversation_side::exports::leaseway::plugin::conversations::Guest;
 use crate::contract::conversation_side::leaseway::plugin::connection::{
     Host, HostConnection, IoError,
@@ -40,6 +42,13 @@ const MAX_READ_EXACT: u32 = 1 << 20;
 /// leave in the middle of a handshake that hashes a password.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// How many instances without a conversation are kept, of each plugin on each worker.
+const MAX_IDLE: usize = 4;
+/// How many conversations an instance has, one after another: what a plugin forgets to free does not pile up.
+const MAX_CONVERSATIONS: u32 = 1000;
+/// One that has grown by more bytes since it was configured is not kept.
+const MAX_GROWTH: u64 = 1 << 20;
+
 /// The resource of the contract. There is one per instance, in its `GuestState`.
 pub struct Connection;
 
@@ -49,6 +58,17 @@ pub struct Conversations {
     shard: Arc<Shard>,
     log: Arc<PluginLog>,
     default_target: Arc<Target>,
+    /// Instances without a conversation.
+    idle: RefCell<Vec<(Store<GuestState>, Instance)>>,
+}
+
+/// An instance that is configured, beside its store.
+struct Instance {
+    exports: ConversationInstance,
+    /// How many conversations it has had.
+    conversations: u32,
+    /// How many bytes of memory it had when it was configured.
+    configured: u64,
 }
 
 /// A conversation that went well.
@@ -63,20 +83,22 @@ struct Ended<T> {
 struct Talk<'a> {
     conversations: &'a Conversations,
     hook: Hook,
-    store: Store<GuestState>,
+    store: Option<Store<GuestState>>,
     ended: bool,
 }
 
 impl Drop for Talk<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.conversations.given_up(self.hook, self.store.data());
+        if let Some(store) = &self.store
+            && !self.ended
+        {
+            self.conversations.given_up(self.hook, store.data());
         }
     }
 }
 
 impl Conversations {
-    /// Starts nothing: each conversation makes its own instance.
+    /// Starts nothing: a conversation makes its instance, unless another one has left it one.
     pub fn new(plugin: Arc<Plugin>) -> Self {
         let log = PluginLog::new(Arc::clone(&plugin.name));
         Self::with_log(plugin, log)
@@ -91,6 +113,7 @@ impl Conversations {
             shard,
             log,
             default_target,
+            idle: RefCell::default(),
         }
     }
 
@@ -106,53 +129,52 @@ impl Conversations {
     ) -> Result<Ended<T>, Trouble> {
         let plugin = &*self.plugin;
         let limit = plugin.limits.conversation;
-        let log = Arc::clone(&self.log);
-        let shared = Arc::clone(&plugin.store);
-        let limits = &plugin.limits;
         let mut talk = Talk {
             conversations: self,
             hook,
-            store: GuestState::for_conversation(&plugin.engine, log, shared, limits, stream),
+            store: None,
             ended: false,
         };
+        let (store, known) = self.begin(stream);
+        let store = talk.store.insert(store);
         self.shard.call(hook);
         let _working = plugin.ticking.works();
         let at = Cell::new(Hook::Instantiate);
-        let store = &mut talk.store;
         let conversation = async {
-            let exports = plugin.conversations.instantiate_async(&mut *store).await?;
-            at.set(Hook::Configure);
-            let meta = exports.leaseway_plugin_plugin_meta();
-            let settings = meta
-                .call_configure(&mut *store, &plugin.config.json)
-                .await?;
-            if let Err(message) = settings {
-                return Ok(Err(format!(
-                    "refused the config that it had accepted at start: {}",
-                    plugin.config.refusal(&message)
-                )));
-            }
+            let instance = match known {
+                Some(instance) => instance,
+                None => match self.set_up(&mut *store, &at).await? {
+                    Ok(instance) => instance,
+                    Err(refusal) => return Ok(Err(refusal)),
+                },
+            };
             at.set(hook);
-            let guest = exports.leaseway_plugin_conversations();
-            call(guest, store, Resource::new_own(0)).await
+            let guest = instance.exports.leaseway_plugin_conversations();
+            let answer = call(guest, &mut *store, Resource::new_own(0)).await?;
+            Ok(answer.map(|value| (value, instance)))
         };
         let answer = timeout(limit, conversation).await;
         talk.ended = true;
-        let state = talk.store.data_mut();
+        let state = store.data_mut();
         let Ok(answer) = answer else {
             return Err(self.out_of_time(at.get(), state));
         };
         match answer {
-            Ok(Ok(value)) => match state.connection.take() {
-                Some(stream) => Ok(Ended {
+            Ok(Ok((value, instance))) => {
+                let Some(stream) = state.connection.take() else {
+                    let why = "the connection was lost in the conversation";
+                    return Err(Trouble::Broke(why.to_owned()));
+                };
+                let heard = state.heard;
+                if let Some(store) = talk.store.take() {
+                    self.keep(store, instance);
+                }
+                Ok(Ended {
                     stream,
                     value,
-                    heard: state.heard,
-                }),
-                None => Err(Trouble::Broke(
-                    "the connection was lost in the conversation".to_owned(),
-                )),
-            },
+                    heard,
+                })
+            }
             // After an error of the connection that is what it says, in whatever words.
             Ok(Err(message)) if state.connection_broke => {
                 Err(Trouble::Broke(printable(&message).into_owned()))
@@ -162,6 +184,57 @@ impl Conversations {
                 let fault = explain(at.get().name(), &error, state);
                 Err(Trouble::Fault(self.faulted(&fault)))
             }
+        }
+    }
+
+    /// A store for a conversation on this connection, and the instance in it, if it has one yet.
+    fn begin(&self, stream: TcpStream) -> (Store<GuestState>, Option<Instance>) {
+        if let Some((mut store, instance)) = self.idle.borrow_mut().pop() {
+            state::resume(&mut store, stream);
+            return (store, Some(instance));
+        }
+        let plugin = &*self.plugin;
+        let log = Arc::clone(&self.log);
+        let shared = Arc::clone(&plugin.store);
+        let store =
+            GuestState::for_conversation(&plugin.engine, log, shared, &plugin.limits, stream);
+        (store, None)
+    }
+
+    /// Makes an instance. The refusal of a config that the plugin has accepted before is an error of the conversation.
+    async fn set_up(
+        &self,
+        store: &mut Store<GuestState>,
+        at: &Cell<Hook>,
+    ) -> wasmtime::Result<Result<Instance, String>> {
+        let plugin = &*self.plugin;
+        let exports = plugin.conversations.instantiate_async(&mut *store).await?;
+        at.set(Hook::Configure);
+        let settings = exports
+            .leaseway_plugin_plugin_meta()
+            .call_configure(&mut *store, &plugin.config.json)
+            .await?;
+        if let Err(message) = settings {
+            let refusal = plugin.config.refusal(&message);
+            return Ok(Err(format!(
+                "refused the config that it had accepted at start: {refusal}"
+            )));
+        }
+        Ok(Ok(Instance {
+            exports,
+            conversations: 0,
+            configured: store.data().memory.used(),
+        }))
+    }
+
+    /// Keeps an instance whose conversation has gone well, if the next one should have it.
+    fn keep(&self, store: Store<GuestState>, mut instance: Instance) {
+        instance.conversations += 1;
+        let used = store.data().memory.used();
+        let is_small = used.saturating_sub(instance.configured) <= MAX_GROWTH;
+        let mut idle = self.idle.borrow_mut();
+        if is_small && instance.conversations < MAX_CONVERSATIONS && idle.len() < MAX_IDLE {
+            idle.push((store, instance));
         }
     }
 

@@ -61,6 +61,11 @@ impl MemoryLimit {
         }
     }
 
+    /// How many bytes it has.
+    pub(super) fn used(&self) -> u64 {
+        self.used
+    }
+
     /// The limit, if memory has been refused since the last [`MemoryLimit::forget`].
     pub(super) fn refused(&self) -> Option<u64> {
         self.refused.then_some(self.limit)

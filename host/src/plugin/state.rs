@@ -47,7 +47,7 @@ impl GuestState {
         store
     }
 
-    /// A store for one conversation, which may wait and is timed as a whole by its caller.
+    /// A store for conversations, one after another, which may wait and are timed as a whole by their caller.
     pub(super) fn for_conversation(
         engine: &Engine,
         log: Arc<PluginLog>,
@@ -103,6 +103,18 @@ impl GuestState {
     pub(super) fn computing_since(&self) -> Option<Instant> {
         self.computing
     }
+}
+
+/// Gives the instance of an ended conversation another connection to talk on, and forgets the last one.
+pub(super) fn resume(store: &mut Store<GuestState>, connection: TcpStream) {
+    let state = store.data_mut();
+    state.memory.forget();
+    state.output.begin(Speaker::Plugin);
+    state.connection = Some(connection);
+    state.connection_broke = false;
+    state.heard = false;
+    state.computes();
+    store.set_epoch_deadline(1);
 }
 
 /// Starts the clock and forgets the last call. Before every synchronous call into the guest.

@@ -234,6 +234,49 @@ fn a_conversation_that_is_given_up_closes_its_connection() {
     });
 }
 
+/// Which conversation of its instance this is.
+async fn turn(care: &Conversations) -> u8 {
+    let (near, _far) = pair().await;
+    let (_, greeting) = care.connect(near, &target()).await.unwrap();
+    greeting.tag[0]
+}
+
+#[test]
+fn an_instance_whose_conversation_went_well_has_the_next_one() {
+    run(async {
+        let deed = json!({ "mode": "count", "hook": "connect", "count": 0 });
+        let care = conversations(deed, GUARD);
+        assert_eq!([turn(&care).await, turn(&care).await], [1, 2]);
+        // One that waits has it for itself.
+        let (near, mut far) = pair().await;
+        let target = target();
+        let mut probe = care.probe(near, &target, Duration::ZERO);
+        assert!(futures_util::poll!(&mut probe).is_pending());
+        assert_eq!(turn(&care).await, 1);
+        far.write_all(b"+PONG\r\n").await.unwrap();
+        probe.await.unwrap();
+        assert_eq!([turn(&care).await, turn(&care).await], [4, 5]);
+        // One that fails takes it along.
+        let (near, mut far) = pair().await;
+        far.write_all(b"-NOPE\r\n").await.unwrap();
+        let refused = care.probe(near, &target, Duration::ZERO).await;
+        assert!(refused.is_err());
+        assert_eq!([turn(&care).await, turn(&care).await], [2, 3]);
+    });
+}
+
+#[test]
+fn an_instance_that_grows_is_not_kept() {
+    run(async {
+        let deed = json!({ "mode": "count", "hook": "connect", "count": 700 << 10 });
+        let care = conversations(deed, GUARD);
+        assert_eq!(
+            [turn(&care).await, turn(&care).await, turn(&care).await],
+            [1, 2, 1]
+        );
+    });
+}
+
 /// How many faults of a conversation have been counted, by hook, with its reason.
 fn faults(runtime: &Runtime) -> Vec<String> {
     let mut registry = prometheus_client::registry::Registry::default();
