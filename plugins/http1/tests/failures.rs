@@ -256,6 +256,36 @@ fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
     assert_eq!(patient.deadline(), None);
 }
 
+/// A server may have begun to answer, and wait for the rest.
+#[test]
+fn nor_is_it_where_a_response_has_begun() {
+    for (begun, more) in [
+        ("Content-Length: 5\r\n\r\nhe", "ll"),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            "1\r\nx\r\n",
+        ),
+    ] {
+        for response in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n",
+            "HTTP/1.1 200 OK\r\n\r\nhe",
+        ] {
+            let mut session = Session::new(r#"{"body-timeout": 5}"#);
+            session.client(format!("POST / HTTP/1.1\r\nHost: h\r\n{begun}").as_bytes());
+            session.upstream(response.as_bytes());
+            session.client(more.as_bytes());
+            let deadline = session.deadline().expect(response);
+            assert_eq!((deadline.ms, &*deadline.farewell), (5000, &b""[..]));
+            session.take_client();
+            session.deadline_passes();
+            assert_eq!(session.end(), Some(&SessionEnd::Deadline));
+            assert_eq!(ends(&mut session), [closed()]);
+            assert_eq!(told(&mut session), "");
+        }
+    }
+}
+
 /// What is covered and has not come is the listener's `stall-timeout`'s matter, however long it takes.
 #[test]
 fn a_body_that_comes_may_take_its_time() {
@@ -296,7 +326,7 @@ fn the_limit_of_a_body_is_none_of_its_response() {
     session.upstream(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
     session.client(b"llo");
     assert!(session.deadline().is_some(), "more has to come");
-    session.client(b"\r\n5\r\nhello");
+    session.client(b"\r\n0\r\n\r\n");
     assert_eq!(session.deadline(), None);
 }
 

@@ -158,8 +158,7 @@ impl Session {
                 let words = self.shared.late(exchange.asked.head);
                 Steps::new().deadline(within, words)
             }
-            // That of the body may have been set since the response began.
-            _ => Steps::new().no_deadline(),
+            _ => self.untimed(Steps::new()),
         };
         // In front of all that may have to wait: what is set after a connection was lost would be for
         // another request.

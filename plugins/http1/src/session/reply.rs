@@ -81,7 +81,12 @@ impl Session {
         exchange.persistence = persistence;
         let data = &data[response.len..];
         let then = response.then;
-        let steps = self.untimed(Steps::new()).discard(response.len as u64);
+        let steps = match exchange.upload {
+            Upload::Done => self.untimed(Steps::new()),
+            // The rest of the body is still waited for.
+            _ => Steps::new(),
+        };
+        let steps = steps.discard(response.len as u64);
         let steps = steps.send(Side::Client, head);
         match then {
             Then::Tunnel => self.becomes(Reply::Tunnel, steps.forward_rest()),

@@ -105,26 +105,16 @@ impl Session {
         steps.close(why)
     }
 
-    /// More of the body has to come behind what these steps cover. While they wait for bytes the
-    /// listener's `stall-timeout` counts; that any are missing behind them only the plugin knows.
+    /// More of the body has to come behind what these steps cover, whether the server has begun to
+    /// answer or not. While they wait for bytes the listener's `stall-timeout` counts; that any are
+    /// missing behind them only the plugin knows.
     pub(super) fn await_body(&mut self, steps: Steps) -> Steps {
         let seconds = self.shared.config.body_timeout;
-        let Some(exchange) = &self.exchange else {
-            return steps;
-        };
         if steps.is_empty() || seconds == 0 {
             return steps;
         }
-        let begun = exchange.reply != Reply::Head;
-        // While a response comes there is none; but one may have been set since that began.
-        let mut all = match begun {
-            true => Steps::new().no_deadline(),
-            false => self.untimed(Steps::new()),
-        };
+        let mut all = self.untimed(Steps::new());
         all.extend(Vec::from(steps));
-        if begun {
-            return all;
-        }
         self.timer = Timer::Body;
         // Without a word, since a response may have begun until then.
         all.deadline(Duration::from_secs(seconds.into()), Vec::new())
