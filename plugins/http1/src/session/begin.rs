@@ -70,6 +70,7 @@ impl Session {
             repeats: request.is_idempotent() && upload == Upload::Done,
             heard: false,
             expects: request.expects && upload != Upload::Done,
+            misled: false,
             upload,
             reply: Reply::Head,
             interim: 0,

@@ -25,6 +25,8 @@ pub(super) struct Exchange {
     pub(super) heard: bool,
     /// It has a body and expects a 100 (Continue), which has not come.
     pub(super) expects: bool,
+    /// The server has announced a body where there can be none: what it sends next may be that.
+    pub(super) misled: bool,
     pub(super) upload: Upload,
     pub(super) reply: Reply,
     /// Heads of 1xx that have come.

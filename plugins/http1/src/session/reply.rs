@@ -51,6 +51,7 @@ impl Session {
             return Steps::new().release(Disposition::Close).lease(target);
         }
         exchange.head = Vec::new();
+        exchange.misled |= response.misleads;
         if response.then == Then::Another {
             let steps = Steps::new().discard(response.len as u64);
             exchange.interim += 1;
@@ -77,7 +78,10 @@ impl Session {
         let persistence = exchange.persistence();
         let head = rewrite::response(&response, persistence, chunks);
         // A server that has refused a body may take it, or not, for the next request.
-        let keep = response.persists() && exchange.upload == Upload::Done && !exchange.expects;
+        let keep = response.persists()
+            && exchange.upload == Upload::Done
+            && !exchange.expects
+            && !exchange.misled;
         exchange.persistence = persistence;
         let data = &data[response.len..];
         let then = response.then;

@@ -33,6 +33,8 @@ pub struct Response<'a> {
     pub length: Option<u64>,
     /// It says that it is chunked, whether a body follows or not.
     pub chunked: bool,
+    /// It announces a body where there can be none, so that the server may send one all the same.
+    pub misleads: bool,
     /// What follows.
     pub then: Then,
     /// The length of the head, with the empty line.
@@ -86,6 +88,7 @@ impl<'a> Response<'a> {
             options: Options::default(),
             length: None,
             chunked: false,
+            misleads: false,
             then: Then::Another,
             len: before + rest,
         };
@@ -112,7 +115,10 @@ impl<'a> Response<'a> {
             status => asked.connect && (200..300).contains(&status),
         };
         if tunnels || matches!(self.status, 100..200 | 204) {
-            // Nothing that they say of a length counts (RFC 9112, 6.3; RFC 9110, 8.6).
+            // Nothing that they say of a length counts, and they must not say it (RFC 9112, 6.1 and 6.3;
+            // RFC 9110, 8.6).
+            let none = [Length::None, Length::Once(0), Length::Repeated(0)];
+            self.misleads = coding != Coding::None || !none.contains(&length);
             self.then = match self.status {
                 _ if tunnels => Then::Tunnel,
                 204 => Then::Body(Body::Length(0)),
