@@ -201,6 +201,20 @@ fn start(text: &[u8], limits: Limits) -> Result<(&[u8], Target<'_>, Version), Re
     Ok((method, target, version))
 }
 
+/// Whether a quoted string (RFC 9110, 5.6.4) has no end: whatever is put behind it is read as a part of it.
+fn ends_in_quotes(value: &[u8]) -> bool {
+    let mut bytes = value.iter();
+    let mut quoted = false;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => drop(bytes.next()),
+            _ => {}
+        }
+    }
+    quoted
+}
+
 /// What the fields say that a relay must know.
 #[derive(Default)]
 struct Found<'a> {
@@ -241,6 +255,9 @@ impl<'a> Found<'a> {
                     start.eq_ignore_ascii_case(b"h2")
                 };
                 self.http2 |= items().any(is_http2);
+            }
+            9 if is("forwarded") && ends_in_quotes(value) => {
+                return Err(refusal(400, "a quoted string in Forwarded has no end"));
             }
             10 if is("connection") => {
                 self.options.add(value).map_err(|why| refusal(400, why))?;
