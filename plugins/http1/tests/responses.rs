@@ -78,6 +78,7 @@ const CASES: &[Case] = &[
     ("7.1", "chunks", G, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", Kept("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")),
     ("7.1.1", "extensions end here", G, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nok\r\n0\r\n\r\n", Kept("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")),
     ("7.1.2", "trailers", G, "HTTP/1.1 200 OK\r\nTrailer: A\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n", Kept("HTTP/1.1 200 OK\r\nTrailer: A\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n")),
+    ("RFC 9110, 7.6.1", "but not those that Connection may name", G, "HTTP/1.1 200 OK\r\nConnection: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n", Kept("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
     ("7.1", "a chunk that is none", G, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", Last("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")),
     ("7.1", "a chunk that is too long", G, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nok\r\n0\r\n\r\n", Last("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no")),
     ("RFC 9110, 6.5.1", "a length among the trailers", G, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 1\r\n\r\n", Last("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")),

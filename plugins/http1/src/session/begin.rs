@@ -72,6 +72,7 @@ impl Session {
             expects: request.expects && upload != Upload::Done,
             misled: false,
             upload,
+            trailers: !request.options.name_fields(),
             reply: Reply::Head,
             interim: 0,
         }));

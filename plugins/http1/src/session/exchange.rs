@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     /// The server has announced a body where there can be none: what it sends next may be that.
     pub(super) misled: bool,
     pub(super) upload: Upload,
+    /// The trailers of its body are passed on.
+    pub(super) trailers: bool,
     pub(super) reply: Reply,
     /// Heads of 1xx that have come.
     pub(super) interim: u32,
@@ -53,11 +55,11 @@ pub(super) enum Reply {
     Head,
     /// As in [`Upload::Last`]: of a response that has come before the request's body was sent.
     Last,
-    /// Chunks; the client understands them, or gets their data alone.
+    /// Chunks; what of them is passed on, and whether the connection is kept behind them.
     Chunked {
         chunks: Chunks,
         keep: bool,
-        raw: bool,
+        passed: Passed,
     },
     /// The server closes behind it.
     UntilClose,
@@ -65,6 +67,16 @@ pub(super) enum Reply {
     Tunnel,
     /// It has ended, or what is left of it passes with no more to be done.
     Done,
+}
+
+/// What of a chunked response is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passed {
+    All,
+    /// All but the trailers.
+    Chunks,
+    /// The data alone: the client understands no chunks.
+    Data,
 }
 
 impl Exchange {

@@ -4,7 +4,7 @@
 use leaseway_sdk::{Disposition, Side, Steps};
 
 use super::Session;
-use super::exchange::{Reply, Upload};
+use super::exchange::{Passed, Reply, Upload};
 use super::upload::MAX_PIECES;
 use crate::answers::Answer;
 use crate::rewrite::{self, Persistence};
@@ -26,7 +26,11 @@ impl Session {
             Reply::Head => self.response(data),
             Reply::Last if data.is_empty() => Steps::new(),
             Reply::Last => self.end(Steps::new().forward(1), false),
-            Reply::Chunked { chunks, keep, raw } => self.chunked(data, chunks, keep, raw),
+            Reply::Chunked {
+                chunks,
+                keep,
+                passed,
+            } => self.chunked(data, chunks, keep, passed),
             Reply::UntilClose | Reply::Tunnel => Steps::new().forward_rest(),
             Reply::Done => Steps::new().close("bytes behind a response"),
         }
@@ -85,6 +89,11 @@ impl Session {
         exchange.persistence = persistence;
         let data = &data[response.len..];
         let then = response.then;
+        let passed = match (chunks, response.options.name_fields()) {
+            (false, _) => Passed::Data,
+            (true, true) => Passed::Chunks,
+            (true, false) => Passed::All,
+        };
         let steps = match exchange.upload {
             Upload::Done => self.untimed(Steps::new()),
             // The rest of the body is still waited for.
@@ -96,8 +105,12 @@ impl Session {
             Then::Tunnel => self.becomes(Reply::Tunnel, steps.forward_rest()),
             Then::Body(Body::UntilClose) => self.becomes(Reply::UntilClose, steps.forward_rest()),
             Then::Body(Body::Chunked) => {
-                let (chunks, raw) = (Chunks::default(), !chunks);
-                self.becomes(Reply::Chunked { chunks, keep, raw }, steps)
+                let reply = Reply::Chunked {
+                    chunks: Chunks::default(),
+                    keep,
+                    passed,
+                };
+                self.becomes(reply, steps)
             }
             Then::Body(Body::Length(length)) => self.length(steps, length, data.len(), keep),
             Then::Another => steps,
@@ -120,7 +133,13 @@ impl Session {
         }
     }
 
-    fn chunked(&mut self, mut data: &[u8], mut chunks: Chunks, keep: bool, raw: bool) -> Steps {
+    fn chunked(
+        &mut self,
+        mut data: &[u8],
+        mut chunks: Chunks,
+        keep: bool,
+        passed: Passed,
+    ) -> Steps {
         let limits = self.shared.config.limits();
         let mut steps = Steps::new();
         for _ in 0..MAX_PIECES {
@@ -133,7 +152,7 @@ impl Session {
                 }
             };
             let len = match piece {
-                Piece::Frame { len, .. } if raw => {
+                Piece::Frame { len, .. } if passed == Passed::Data => {
                     steps = steps.discard(len as u64);
                     len
                 }
@@ -151,9 +170,10 @@ impl Session {
                     usize::try_from(size).unwrap_or(usize::MAX)
                 }
                 Piece::End(len) => {
-                    let steps = match raw {
-                        true => steps.discard(len as u64),
-                        false => steps.forward(len as u64),
+                    let steps = match passed {
+                        Passed::All => steps.forward(len as u64),
+                        Passed::Chunks => steps.discard(len as u64).send(Side::Client, "\r\n"),
+                        Passed::Data => steps.discard(len as u64),
                     };
                     return self.end(steps, keep);
                 }
@@ -163,7 +183,14 @@ impl Session {
                 break;
             }
         }
-        self.becomes(Reply::Chunked { chunks, keep, raw }, steps)
+        self.becomes(
+            Reply::Chunked {
+                chunks,
+                keep,
+                passed,
+            },
+            steps,
+        )
     }
 
     fn becomes(&mut self, reply: Reply, steps: Steps) -> Steps {

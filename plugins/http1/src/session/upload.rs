@@ -77,7 +77,11 @@ impl Session {
                 }
                 Piece::End(len) => {
                     exchange.upload = Upload::Done;
-                    return self.await_response(steps.forward(len as u64));
+                    let steps = match exchange.trailers {
+                        true => steps.forward(len as u64),
+                        false => steps.discard(len as u64).send(Side::Upstream, "\r\n"),
+                    };
+                    return self.await_response(steps);
                 }
             };
             // A chunk may reach past what is there: its end is not.

@@ -72,10 +72,18 @@ impl<'a> Options<'a> {
                 _ if is("close") => self.close = true,
                 _ if is("keep-alive") => self.keep_alive = true,
                 _ if is("upgrade") => self.upgrade = true,
+                // They end here anyway.
+                _ if HOP_BY_HOP.into_iter().any(is) => {}
                 other => self.named.push(other),
             }
         }
         Ok(())
+    }
+
+    /// Whether there are any that name fields, which may be trailers, too.
+    #[must_use]
+    pub fn name_fields(&self) -> bool {
+        !self.named.is_empty()
     }
 
     /// Whether a field of this name ends here.
