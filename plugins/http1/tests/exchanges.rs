@@ -168,6 +168,39 @@ fn a_body_that_was_not_asked_for_costs_its_connection() {
     assert_eq!(ends(&mut session), [kept()]);
 }
 
+/// A server that does not look for a body takes it for the next request.
+#[test]
+fn a_body_without_meaning_costs_its_connection() {
+    for body in [
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
+        for (method, end) in [
+            ("GET", closed()),
+            ("HEAD", closed()),
+            ("DELETE", closed()),
+            ("POST", kept()),
+            ("PUT", kept()),
+            ("OPTIONS", kept()),
+        ] {
+            let mut session = session();
+            session.client(format!("{method} / HTTP/1.1\r\nHost: h\r\n{body}").as_bytes());
+            let response = match method {
+                "HEAD" => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+                _ => OK,
+            };
+            session.upstream(response);
+            assert_eq!(session.take_client(), response);
+            assert_eq!(ends(&mut session), [end], "{method}");
+            assert_eq!(session.end(), None);
+        }
+    }
+    let mut session = session();
+    session.client(b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    session.upstream(OK);
+    assert_eq!(ends(&mut session), [kept()]);
+}
+
 #[test]
 fn an_upgrade_is_copied_plainly_both_ways_and_never_reused() {
     for pieces in [usize::MAX, 1] {

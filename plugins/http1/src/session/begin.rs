@@ -70,7 +70,7 @@ impl Session {
             repeats: request.is_idempotent() && upload == Upload::Done,
             heard: false,
             expects: request.expects && upload != Upload::Done,
-            misled: false,
+            doubt: upload != Upload::Done && request.body_means_nothing(),
             upload,
             trailers: !request.options.name_fields(),
             reply: Reply::Head,

@@ -25,8 +25,9 @@ pub(super) struct Exchange {
     pub(super) heard: bool,
     /// It has a body and expects a 100 (Continue), which has not come.
     pub(super) expects: bool,
-    /// The server has announced a body where there can be none: what it sends next may be that.
-    pub(super) misled: bool,
+    /// The request or its response has a body, or announces one, where not everybody looks for it: what
+    /// stands there may be taken for the next request, or for its response.
+    pub(super) doubt: bool,
     pub(super) upload: Upload,
     /// The trailers of its body are passed on.
     pub(super) trailers: bool,

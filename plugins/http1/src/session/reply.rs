@@ -55,7 +55,7 @@ impl Session {
             return Steps::new().release(Disposition::Close).lease(target);
         }
         exchange.head = Vec::new();
-        exchange.misled |= response.misleads;
+        exchange.doubt |= response.misleads;
         if response.then == Then::Another {
             let steps = Steps::new().discard(response.len as u64);
             exchange.interim += 1;
@@ -85,7 +85,7 @@ impl Session {
         let keep = response.persists()
             && exchange.upload == Upload::Done
             && !exchange.expects
-            && !exchange.misled;
+            && !exchange.doubt;
         exchange.persistence = persistence;
         let data = &data[response.len..];
         let then = response.then;

@@ -154,6 +154,13 @@ impl<'a> Request<'a> {
         )
     }
 
+    /// Whether a body has no meaning for this method, so that some servers do not read it (RFC 9110, 9.3.1,
+    /// 9.3.2 and 9.3.5).
+    #[must_use]
+    pub fn body_means_nothing(&self) -> bool {
+        matches!(self.method, b"GET" | b"HEAD" | b"DELETE")
+    }
+
     /// The host that it is for, without port, if it names one.
     #[must_use]
     pub fn host(&self) -> Option<&'a [u8]> {
