@@ -91,6 +91,7 @@ const CASES: &[Case] = &[
     ("9.6", "the client closes", LAST, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Last("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")),
     ("RFC 9110, 7.6.1", "what is for one hop ends here", G, "HTTP/1.1 200 OK\r\nConnection: x\r\nX: 1\r\nKeep-Alive: timeout=5\r\nUpgrade: y\r\nContent-Length: 0\r\n\r\n", Kept("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")),
     ("RFC 9110, 7.6.1", "a length that is named for one hop", G, "HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok", Bad),
+    ("RFC 9110, 7.6.1", "a coding is for one hop indeed", G, "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nConnection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n", Kept("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\n")),
     ("RFC 9110, 15.2", "1xx and then the response", G, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Kept("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")),
     ("RFC 9110, 15.2", "which HTTP/1.0 does not get", OLD, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Last("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
     ("6.3", "1xx has no body; what looks like the response may be that", G, "HTTP/1.1 102 Processing\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Spent("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")),

@@ -1,16 +1,18 @@
 //! The `Connection` field: what is meant for the next hop only (RFC 9110, 7.6.1).
 
+use super::fields::Of;
 use super::{is_token, trim};
 
 /// How many options there may be.
 const MAX_OPTIONS: usize = 32;
 
 /// Fields that are never passed on, whether they are named or not.
-const HOP_BY_HOP: [&str; 5] = [
+const HOP_BY_HOP: [&str; 6] = [
     "connection",
     "keep-alive",
     "proxy-connection",
     "te",
+    "transfer-encoding",
     "upgrade",
 ];
 
@@ -50,7 +52,7 @@ impl<'a> Options<'a> {
     /// # Errors
     ///
     /// Something that is no option, or one that may not be, or too many of them.
-    pub fn add(&mut self, value: &'a [u8]) -> Result<(), &'static str> {
+    pub fn add(&mut self, value: &'a [u8], of: Of) -> Result<(), &'static str> {
         for option in value.split(|byte| *byte == b',') {
             let option = trim(option);
             // Empty elements of a list are nothing (RFC 9110, 5.6.1.2).
@@ -65,7 +67,10 @@ impl<'a> Options<'a> {
                 return Err("an option in Connection that is no token");
             }
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
-            if NEVER_NAMED.into_iter().any(is) {
+            // Some servers name what is for one hop indeed, and is said anew for the next. In requests that
+            // is how a coding is hidden from somebody in front of us.
+            let is_right = of == Of::Response && is("transfer-encoding");
+            if NEVER_NAMED.into_iter().any(is) && !is_right {
                 return Err("an option in Connection that names a field of the whole message");
             }
             match option {

@@ -267,7 +267,8 @@ impl<'a> Found<'a> {
                 return Err(refusal(400, "a quoted string in Forwarded has no end"));
             }
             10 if is("connection") => {
-                self.options.add(value).map_err(|why| refusal(400, why))?;
+                let added = self.options.add(value, Of::Request);
+                added.map_err(|why| refusal(400, why))?;
             }
             12 if is("max-forwards") => {
                 let text = std::str::from_utf8(value).ok();

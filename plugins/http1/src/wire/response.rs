@@ -106,7 +106,7 @@ impl<'a> Response<'a> {
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 coding = coding.and(value);
             } else if name.eq_ignore_ascii_case(b"connection") {
-                self.options.add(value)?;
+                self.options.add(value, Of::Response)?;
             }
         }
         let tunnels = match self.status {

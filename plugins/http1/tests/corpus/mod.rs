@@ -90,6 +90,7 @@ const FIELDS: &[Case] = &[
     ("9.6", "the last request of a connection is not told to the server", "GET / HTTP/1.1\r\nHost: h\r\nKeep-Alive: 5\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\n\r\n")),
     ("RFC 9110, 7.6.1", "what Connection names ends here", "GET / HTTP/1.1\r\nHost: h\r\nConnection: x-a, ,X-B\r\nX-A: 1\r\nx-b: 2\r\nX-C: 3\r\n\r\n", Passed("GET / HTTP/1.1\r\nHost: h\r\nX-C: 3\r\n\r\n")),
     ("RFC 9110, 7.6.1", "what says a length may not be named", "POST / HTTP/1.1\r\nHost: h\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\nhello", Refused(400)),
+    ("RFC 9110, 7.6.1", "nor a coding", "POST / HTTP/1.1\r\nHost: h\r\nConnection: transfer-encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused(400)),
     ("RFC 9110, 7.6.1", "nor what says whom it is for", "GET / HTTP/1.1\r\nHost: h\r\nConnection: host\r\n\r\n", Refused(400)),
     ("RFC 9110, 7.6.1", "nor whom it is from", "GET / HTTP/1.1\r\nHost: h\r\nConnection: X-Forwarded-For\r\n\r\n", Refused(400)),
     ("RFC 9110, 7.6.1", "whoever has put it there", "GET / HTTP/1.1\r\nHost: h\r\nConnection: close, x-real-ip\r\nX-Real-IP: 10.0.0.1\r\n\r\n", Refused(400)),
