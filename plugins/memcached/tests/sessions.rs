@@ -403,6 +403,31 @@ fn what_could_pass_for_other_replies_costs_its_connection() {
 }
 
 #[test]
+fn a_store_that_an_old_server_may_have_carried_out_as_commands_costs_its_connection() {
+    // Where there is no room for it memcached before 1.6 says nothing and goes on with the data block:
+    // its `version` is answered first, and its `set` is left to wait for what others send.
+    let block = "version\r\nset b 0 0 99 noreply\r\n";
+    let length = block.len();
+    let sent = format!("set a 0 0 {length} noreply\r\n{block}\r\n");
+    for (sent, answer, disposition) in [
+        (sent.as_str(), "VERSION 1.5.22\r\n", Disposition::Close),
+        (&sent, "VERSION 1.6.0\r\n", Disposition::Keep),
+        (
+            "delete a noreply\r\n",
+            "VERSION 1.5.22\r\n",
+            Disposition::Keep,
+        ),
+    ] {
+        let mut session = ScriptedSession::<Memcached>::new(r#"{"meta": false}"#);
+        session.client(sent.as_bytes());
+        session.take_upstream();
+        session.upstream(answer.as_bytes());
+        assert_eq!(returned(&mut session), disposition, "{sent}{answer}");
+        assert_eq!(session.end(), None);
+    }
+}
+
+#[test]
 fn a_reply_that_was_left_out_costs_its_connection() {
     let mut session = session();
     session.client(b"set a 0 0 1 noreply\r\nx\r\nget a\r\n");

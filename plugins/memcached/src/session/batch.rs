@@ -9,7 +9,7 @@ use leaseway_sdk::{Choice, Disposition, LeaseError, Side, Steps};
 
 use super::{Lease, Session, error, own_error};
 use crate::places::Place;
-use crate::wire::reply::{Kind, Replies};
+use crate::wire::reply::{Kind, Replies, is_before_1_6};
 use crate::wire::request::{Class, Command, Front};
 
 /// What ends the exchange.
@@ -47,6 +47,9 @@ pub(super) struct Batch {
     /// What looks like the answer to the sentinel may be a client's making: nobody is to have the
     /// connection next.
     spent: bool,
+    /// A store that is not to be answered is among them: an old server may have taken its data block
+    /// for commands, one of which is the sentinel's double.
+    unanswered_store: bool,
 }
 
 impl Session {
@@ -94,6 +97,8 @@ impl Batch {
     fn add(&mut self, command: &Command<'_>) {
         self.length += command.length;
         self.spent |= command.echoes;
+        self.unanswered_store |=
+            matches!(command.class, Class::Quiet { .. }) && command.has_block();
         match command.class {
             Class::Quiet { errors } => {
                 self.quiet += 1;
@@ -153,7 +158,9 @@ impl Batch {
                     return steps.close("the server has left out a reply");
                 }
                 Kind::Version => {
-                    let disposition = Disposition::keep_if(!self.spent);
+                    let answer = rest.get(..piece.length as usize).unwrap_or_default();
+                    let in_doubt = self.unanswered_store && is_before_1_6(answer);
+                    let disposition = Disposition::keep_if(!self.spent && !in_doubt);
                     return steps.discard(piece.length).release(disposition);
                 }
                 Kind::End | Kind::Last => self.seen += 1,

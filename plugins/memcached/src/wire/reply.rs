@@ -88,6 +88,17 @@ impl Replies {
     }
 }
 
+/// Whether the answer to `version` is that of a memcached before 1.6. Those say nothing if there is no
+/// room for what is stored with `noreply`, and take the data block for commands.
+#[must_use]
+pub fn is_before_1_6(answer: &[u8]) -> bool {
+    let minor = answer.strip_prefix(b"VERSION 1.").and_then(|rest| {
+        let digits = rest.split(|byte| !byte.is_ascii_digit()).next()?;
+        number(digits, 99)
+    });
+    minor.is_some_and(|minor| minor < 6)
+}
+
 fn is_error(line: &[u8]) -> bool {
     [&b"ERROR"[..], b"CLIENT_ERROR ", b"SERVER_ERROR "]
         .iter()
@@ -138,6 +149,20 @@ mod tests {
             (b"STORED\r", vec![]),
         ] {
             assert_eq!(kinds(bytes), Ok(found), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn old_servers_are_known_by_their_version() {
+        for (answer, is_old) in [
+            (&b"VERSION 1.2.8\r\n"[..], true),
+            (b"VERSION 1.5.22\r\n", true),
+            (b"VERSION 1.6\r\n", false),
+            (b"VERSION 1.10.1\r\n", false),
+            (b"VERSION 2.1\r\n", false),
+            (b"VERSION unknown\r\n", false),
+        ] {
+            assert_eq!(is_before_1_6(answer), is_old, "{}", answer.escape_ascii());
         }
     }
 

@@ -104,6 +104,11 @@ impl<'a> Command<'a> {
         matches!(self.line, [b'm', _, b' ', ..])
     }
 
+    /// Whether a data block stands behind its line.
+    pub fn has_block(&self) -> bool {
+        self.length > self.line.len() as u64 + 2
+    }
+
     /// The keys: none, one or many.
     pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + Clone {
         let (first, most) = match self.class {
