@@ -7,7 +7,8 @@ use common::*;
 use leaseway_plugin_memcached::Memcached;
 use leaseway_sdk::testing::{self, ScriptedConnection, ScriptedSession, SessionEnd};
 use leaseway_sdk::{
-    Choice, ChooseUpstream, Disposition, Hooks, LeaseError, Plugin, SessionInfo, Side, Step, Target,
+    Choice, ChooseUpstream, Disposition, Hooks, LeaseError, OnData, OnLeaseFailed, Plugin,
+    SessionInfo, Side, Step, Target,
 };
 
 #[test]
@@ -357,6 +358,31 @@ fn a_retrieval_that_fails_in_part_fails() {
     assert_eq!(session.take_client(), b"SERVER_ERROR out of memory\r\n");
     assert_eq!(session.take_upstream(), b"get key:0\r\n");
     assert!(!session.is_leased());
+}
+
+#[test]
+fn a_server_that_was_never_asked_is_not_taken_for_the_last_one() {
+    let plugin: Memcached = testing::configure(RING).unwrap();
+    let mut session = plugin.session(&SessionInfo {
+        id: 1,
+        listener: String::new(),
+        client_address: String::new(),
+        local_address: String::new(),
+    });
+    session.choose_upstream(b"get key:0 key:1\r\n");
+    let steps = session.on_data(Side::Upstream, b"VALUE key:0 0 1\r\nx\r\nEND\r\n");
+    assert!(matches!(
+        steps.as_slice().iter().rev().nth(1),
+        Some(Step::Lease(_))
+    ));
+    // The connection is lost while a slow client keeps these steps from being carried out.
+    let steps = session.on_lease_failed(&LeaseError::Lost("its endpoint was ejected".into()));
+    assert_eq!(steps.as_slice().len(), 1);
+    let Choice::Share(share) = session.choose_upstream(b"get key:1\r\n") else {
+        panic!("it does not share");
+    };
+    let endpoint = share.target.and_then(|target| target.endpoint);
+    assert_eq!(endpoint.as_deref(), Some("127.0.0.1:11211"));
 }
 
 #[test]

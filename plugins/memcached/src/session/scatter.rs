@@ -51,8 +51,9 @@ impl Session {
             return steps;
         };
         question.extend(b"\r\n");
-        // A target in full: steps do not know which was named last.
-        self.named = Some(place);
+        // A target in full: steps do not know which was named last. Nor does anybody afterwards, since
+        // this one may never be leased.
+        self.named = None;
         let target = self.places.target(place);
         steps.lease(target).send(Side::Upstream, question)
     }
