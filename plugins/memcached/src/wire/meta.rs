@@ -47,7 +47,7 @@ pub(super) fn flags<'a>(key: &[u8], words: impl Iterator<Item = &'a [u8]>) -> Op
                 flags.has_line_end = has_line_end(key);
                 token.is_empty() && is_base64(key)
             }
-            b'I' => {
+            b'I' | b'x' => {
                 flags.changes = true;
                 token.is_empty()
             }

@@ -58,6 +58,7 @@ fn commands_are_known_and_measured() {
         ("ms a 2 T0 F5 MS I c\r\nxx\r\n", KEYED),
         ("ms a 0 q\r\n\r\n", Class::Quiet { errors: true }),
         ("md a I T30\r\n", KEYED),
+        ("md a x\r\n", KEYED),
         ("ma a N0 J13 D2 MD v\r\n", KEYED),
         ("me a\r\n", READ),
         ("version\r\n", Class::Version),
