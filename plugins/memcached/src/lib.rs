@@ -99,7 +99,11 @@ impl Connect for Memcached {
         if said == b"CLIENT_ERROR unauthenticated" {
             return Err("the server wants a login (`-Y`), and a login would be everybody's".into());
         }
-        let version = c.read_line(MAX_VERSION)?;
+        // One that has too many clients says so, and leaves.
+        let version = c.read_line(MAX_VERSION).map_err(|why| {
+            let said = said.escape_ascii();
+            format!("the server said \"{said}\", and then: {why}")
+        })?;
         if version.starts_with(b"VERSION ") {
             return Ok(Vec::new());
         }

@@ -510,7 +510,8 @@ fn a_server_that_takes_values_for_commands_is_not_connected_to() {
         if !replies.is_empty() {
             server = server
                 .expect(b"ms leaseway 2 M?\r\nmn\r\nversion\r\n")
-                .reply(replies);
+                .reply(replies)
+                .close();
         }
         testing::connect(&plugin, server, &Target::default())
     };
@@ -526,6 +527,8 @@ fn a_server_that_takes_values_for_commands_is_not_connected_to() {
     }
     let why = connect("{}", b"CLIENT_ERROR unauthenticated\r\n").unwrap_err();
     assert!(why.contains("wants a login"), "{why}");
+    let why = connect("{}", b"ERROR Too many open connections\r\n").unwrap_err();
+    assert!(why.contains("\"ERROR Too many open connections\""), "{why}");
     assert_eq!(connect(r#"{"meta": false}"#, b""), Ok(Vec::new()));
 }
 
