@@ -169,6 +169,33 @@ fn what_needs_no_server_is_answered_at_once() {
 }
 
 #[test]
+fn not_all_of_many_long_lines_is_read_in_one_call() {
+    // Ten thousand keys, and a buffer with ten such lines: `max-shown` may be as large as that.
+    let line = "get".to_owned() + &" a".repeat(10_000) + "\r\n";
+    let lines = line.repeat(10);
+    let plugin: Memcached = testing::configure(RING).unwrap();
+    let session = || {
+        plugin.session(&SessionInfo {
+            id: 1,
+            listener: String::new(),
+            client_address: String::new(),
+            local_address: String::new(),
+        })
+    };
+    let Choice::Share(share) = session().choose_upstream(lines.as_bytes()) else {
+        panic!("it does not share");
+    };
+    assert_eq!(share.requests.len(), 1);
+    let quiet = "delete a noreply\r\n";
+    let Choice::Lease(lease) = session().choose_upstream((quiet.to_owned() + &lines).as_bytes())
+    else {
+        panic!("it does not lease");
+    };
+    let length = (quiet.len() + line.len()) as u64;
+    assert_eq!(lease.then.first(), Some(&Step::Forward(length)));
+}
+
+#[test]
 fn who_cannot_be_understood_is_told_and_ends() {
     let mut binary = vec![0x80, 0x0b];
     binary.resize(24, 0);

@@ -7,7 +7,7 @@
 use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Disposition, LeaseError, Side, Steps};
 
-use super::{Lease, Session, error, own_error};
+use super::{Lease, MAX_LINES, Session, error, own_error};
 use crate::places::Place;
 use crate::wire::reply::{Kind, Replies, is_before_1_6};
 use crate::wire::request::{Class, Command, Front};
@@ -68,6 +68,7 @@ impl Session {
             self.lease = Lease::Batch(batch);
             return Choice::lease(self.target(place)).then(steps);
         }
+        let mut lines = 0;
         while let Some(rest) = usize::try_from(batch.length)
             .ok()
             .and_then(|at| shown.get(at..))
@@ -79,9 +80,11 @@ impl Session {
             // The client's own question would be taken for the sentinel.
             && command.class != Class::Version
             && command.length <= rest.len() as u64
+            && lines + command.line.len() <= MAX_LINES
             && self.place(&command) == Some(place)
             && !self.is_for_each(&command)
         {
+            lines += command.line.len();
             batch.add(&command);
         }
         batch.asked = true;

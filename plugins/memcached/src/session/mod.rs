@@ -24,6 +24,10 @@ use crate::wire::request::{Class, Command, ERROR, Front, front};
 use batch::Batch;
 use scatter::Scatter;
 
+/// So many bytes of lines are enough for one call: each may be full of keys whose places are to be
+/// worked out.
+const MAX_LINES: usize = 32 * 1024;
+
 /// The state of one client.
 pub struct Session {
     places: Rc<Places>,

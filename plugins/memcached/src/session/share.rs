@@ -3,7 +3,7 @@
 use leaseway_sdk::Request;
 use leaseway_sdk::frame::Parsed;
 
-use super::Session;
+use super::{MAX_LINES, Session};
 use crate::places::Place;
 use crate::wire::request::{Class, Command, Front};
 
@@ -18,6 +18,7 @@ impl Session {
         first: &Command<'_>,
         shown: &[u8],
     ) -> Vec<Request> {
+        let mut lines = first.line.len();
         let Some(first) = request(first, shown) else {
             return Vec::new();
         };
@@ -29,9 +30,11 @@ impl Session {
                 value: Front::Command(command),
                 ..
             } = self.front(rest)
+            && lines + command.line.len() <= MAX_LINES
             && let Some(request) = request(&command, rest)
             && self.place(&command) == Some(place)
         {
+            lines += command.line.len();
             at += request.length as usize;
             requests.push(request);
         }
