@@ -418,6 +418,10 @@ fn what_is_for_each_server_is_refused_where_there_are_several() {
     session.client(b"flush_all\r\nversion\r\n");
     assert!(escaped(&session.take_client()).contains("`flush_all` is for one server"));
     assert_eq!(session.take_upstream(), b"version\r\n");
+    // Who asks for no reply gets none, as from a memcached that does not allow it.
+    let mut session = ScriptedSession::<Memcached>::new(RING);
+    session.client(b"flush_all 0 noreply\r\nmn\r\n");
+    assert_eq!(escaped(&session.take_client()), "MN\\r\\n");
 }
 
 #[test]
