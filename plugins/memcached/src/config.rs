@@ -111,11 +111,13 @@ impl Config {
             Distribution::Hash => Ok(Places::Slots(self.slots)),
             Distribution::Ketama => {
                 let servers = servers(self.servers)?;
-                let ring = Ring::new(servers.iter().map(|server| {
-                    let name = server.name.as_deref();
+                let named = servers.iter().map(|server| {
+                    let name = server.name.clone();
                     let name = name.unwrap_or_else(|| ketama::name(&server.address));
                     (name, server.weight.get())
-                }));
+                });
+                let named: Vec<(String, u32)> = named.collect();
+                let ring = Ring::new(named.iter().map(|(name, weight)| (name.as_str(), *weight)));
                 let addresses = servers.into_iter().map(|server| server.address).collect();
                 Ok(Places::Ring(ring, addresses))
             }

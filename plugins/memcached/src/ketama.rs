@@ -13,10 +13,12 @@ const PER_DIGEST: usize = 4;
 /// The port that is left out of names.
 const DEFAULT_PORT: &str = ":11211";
 
-/// What libmemcached makes the points of a server of, if nobody has named it otherwise.
+/// What libmemcached makes the points of a server of, if nobody has named it otherwise: it knows no
+/// brackets around addresses of IPv6.
 #[must_use]
-pub fn name(address: &str) -> &str {
-    address.strip_suffix(DEFAULT_PORT).unwrap_or(address)
+pub fn name(address: &str) -> String {
+    let name = address.strip_suffix(DEFAULT_PORT).unwrap_or(address);
+    name.replace(['[', ']'], "")
 }
 
 /// The points of all servers, in order, with the number of the server.
@@ -97,7 +99,8 @@ mod tests {
     #[test]
     fn keys_are_where_libmemcached_looks_for_them() {
         for (weights, known) in [([1, 1, 1], EQUAL), ([1, 2, 5], WEIGHTED)] {
-            let ring = Ring::new(SERVERS.into_iter().map(name).zip(weights));
+            let names = SERVERS.map(name);
+            let ring = Ring::new(names.iter().map(String::as_str).zip(weights));
             let found: String = (0..known.len())
                 .map(|number| ring.server(format!("key:{number}").as_bytes()).unwrap())
                 .map(|server| server.to_string())
@@ -108,13 +111,29 @@ mod tests {
 
     #[test]
     fn points_are_lost_where_libmemcached_loses_them() {
-        let servers: Vec<String> = (1..=25).map(|n| format!("10.0.0.{n}:11211")).collect();
-        let ring = Ring::new(servers.iter().map(|server| (name(server), 1)));
+        let servers: Vec<String> = (1..=25)
+            .map(|n| name(&format!("10.0.0.{n}:11211")))
+            .collect();
+        let ring = Ring::new(servers.iter().map(|server| (server.as_str(), 1)));
         let found: String = (0..MANY.len())
             .map(|number| ring.server(format!("key:{number}").as_bytes()).unwrap())
             .map(|server| char::from(b'a' + server as u8))
             .collect();
         assert_eq!(found, MANY);
+    }
+
+    #[test]
+    fn addresses_of_ipv6_are_named_as_by_libmemcached() {
+        // Of `::1` with port 22001 and `fd00::2` with 11211.
+        const FOUND: &str =
+            "10111000001011000110101101000000000001101011010110101101100100001111011001111100";
+        let servers = ["[::1]:22001", "[fd00::2]:11211"].map(name);
+        let ring = Ring::new(servers.iter().map(|server| (server.as_str(), 1)));
+        let found: String = (0..FOUND.len())
+            .map(|number| ring.server(format!("key:{number}").as_bytes()).unwrap())
+            .map(|server| server.to_string())
+            .collect();
+        assert_eq!(found, FOUND);
     }
 
     #[test]
