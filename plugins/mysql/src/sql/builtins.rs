@@ -1,8 +1,8 @@
 //! Words that call no stored function where a parenthesis follows them, on any server.
 //!
-//! They are keywords and functions of MySQL 8.0 (`lex.h`, `item_create.cc`) that MariaDB 10.11 has as well: tried there, in
-//! either dialect, with stored functions of these names. What only one of the two has may be the name of a stored function on the
-//! other, and so may keywords be that are not reserved.
+//! They are keywords and functions of MySQL 8.0 (`lex.h`, `item_create.cc`) that MariaDB 10.11 and MySQL 9.7 have as well: tried
+//! on both, in MariaDB's case in either dialect, with stored functions of these names. What only one of them has may be the name of
+//! a stored function on another (`MD5`, `SHA` and `SHA1` on MySQL 9.7), and so may keywords be that are not reserved.
 
 /// Whether a word in front of a parenthesis is built in; `is_close`: nothing stands between them.
 pub(super) fn has(word: &[u8], is_close: bool) -> bool {
@@ -57,8 +57,8 @@ const WORDS: &[&str] = &[
     "LAST_INSERT_ID", "LAST_VALUE", "LCASE", "LEADING", "LEAST", "LEAVE", "LEFT", "LENGTH", "LIKE", "LIMIT", "LINEAR",
     "LINES", "LN", "LOAD", "LOAD_FILE", "LOCAL", "LOCALTIME", "LOCALTIMESTAMP", "LOCATE", "LOCK", "LOG", "LOG10",
     "LOG2", "LONG", "LONGBLOB", "LONGTEXT", "LOOP", "LOWER", "LOW_PRIORITY", "LPAD", "LTRIM", "MAKEDATE", "MAKETIME",
-    "MAKE_SET", "MASTER_POS_WAIT", "MASTER_SSL_VERIFY_SERVER_CERT", "MATCH", "MAXVALUE", "MBRCONTAINS", "MBRDISJOINT",
-    "MBREQUALS", "MBRINTERSECTS", "MBROVERLAPS", "MBRTOUCHES", "MBRWITHIN", "MD5", "MEDIUM", "MEDIUMBLOB",
+    "MAKE_SET", "MASTER_POS_WAIT", "MATCH", "MAXVALUE", "MBRCONTAINS", "MBRDISJOINT",
+    "MBREQUALS", "MBRINTERSECTS", "MBROVERLAPS", "MBRTOUCHES", "MBRWITHIN", "MEDIUM", "MEDIUMBLOB",
     "MEDIUMINT", "MEDIUMTEXT", "MICROSECOND", "MIDDLEINT", "MINUTE", "MINUTE_MICROSECOND", "MINUTE_SECOND", "MOD",
     "MODIFIES", "MONTH", "MONTHNAME", "NAMES", "NAME_CONST", "NATIONAL", "NATURAL", "NCHAR", "NO", "NOT",
     "NO_WRITE_TO_BINLOG", "NULL", "NULLIF", "NUMBER", "NUMERIC", "NVARCHAR", "OCT", "OCTET_LENGTH", "OFFSET", "ON",
@@ -71,7 +71,7 @@ const WORDS: &[&str] = &[
     "RESTRICT", "RETURN", "RETURNING", "REVERSE", "REVOKE", "RIGHT", "RLIKE", "ROLE", "ROLLBACK", "ROUND", "ROW",
     "ROWS", "ROW_COUNT", "ROW_NUMBER", "RPAD", "RTRIM", "SAVEPOINT", "SCHEMA", "SCHEMAS", "SECOND",
     "SECOND_MICROSECOND", "SECURITY", "SEC_TO_TIME", "SELECT", "SENSITIVE", "SEPARATOR", "SERIAL", "SERVER",
-    "SESSION", "SET", "SHA", "SHA1", "SHA2", "SHOW", "SHUTDOWN", "SIGN", "SIGNAL", "SIGNED", "SIN", "SLAVE", "SLEEP",
+    "SESSION", "SET", "SHA2", "SHOW", "SHUTDOWN", "SIGN", "SIGNAL", "SIGNED", "SIN", "SLAVE", "SLEEP",
     "SMALLINT", "SOCKET", "SOME", "SONAME", "SOUNDEX", "SOUNDS", "SPACE", "SPATIAL", "SPECIFIC", "SQL",
     "SQLEXCEPTION", "SQLSTATE", "SQLWARNING", "SQL_BIG_RESULT", "SQL_BUFFER_RESULT", "SQL_CALC_FOUND_ROWS",
     "SQL_NO_CACHE", "SQL_SMALL_RESULT", "SQL_TSI_DAY", "SQL_TSI_HOUR", "SQL_TSI_MINUTE", "SQL_TSI_MONTH",
