@@ -281,7 +281,9 @@ fn anywhere(word: &[u8], text: &mut Text) -> bool {
         // `LASTVAL` is the connection's own, whoever asks.
         b'N' if is(word, "NEXTVAL") => text.is_unsure = true,
         b'I' if is(word, "IDENTITY") => text.wants_insert_id = true,
-        b'S' if is(word, "SESSION_VARIABLES") => text.wants_insert_id = true,
+        b'S' if is(word, "SESSION_VARIABLES") || is(word, "SYSTEM_VARIABLES") => {
+            text.wants_insert_id = true;
+        }
         b'V' if is(word, "VARIABLES") || is(word, "VARIABLES_BY_THREAD") => {
             text.wants_insert_id = true;
         }

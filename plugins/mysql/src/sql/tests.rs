@@ -124,6 +124,11 @@ fn the_last_insert_id_is_asked_for_or_given() {
         ("SELECT @@session . identity", true, false),
         ("SHOW VARIABLES LIKE 'last%'", true, false),
         (
+            "SELECT SESSION_VALUE FROM information_schema.`SYSTEM_VARIABLES`",
+            true,
+            false,
+        ),
+        (
             "EXECUTE IMMEDIATE CONCAT('SELECT LAST_INSERT', '_ID()')",
             true,
             false,
