@@ -219,20 +219,20 @@ fn a_connection_is_not_given_back_in_the_middle_of_a_command() {
     session.client(&write::packet(1, b"x"));
     session.upstream(&ok(1, AUTOCOMMIT));
     assert!(!session.is_leased());
-    let mut session = prepared(OLD, "SELECT 1");
-    let close = [b"\xff\xff\xff\0\x19\x05\0\0\0".to_vec(), vec![0; 0xff_fffa]].concat();
-    session.client(&close);
-    assert!(session.is_leased());
-    session.client(&write::packet(1, b""));
-    assert!(!session.is_leased());
 }
 
 #[test]
 fn what_the_server_would_refuse_without_being_asked_is_not_sent() {
     let mut misnumbered = command(CLOSE, &[5, 0, 0, 0]);
     misnumbered[3] = 3;
+    let long = [b"\xff\xff\xff\0\x19\x05\0\0\0".to_vec(), vec![0; 0xff_fffa]].concat();
     // To what has no answer.
-    for sent in [misnumbered, command(LONG_DATA, &[5, 0, 0, 0, 0])] {
+    for sent in [
+        misnumbered,
+        command(LONG_DATA, &[5, 0, 0, 0, 0]),
+        command(CLOSE, &[5, 0, 0, 0, 0]),
+        long,
+    ] {
         let mut session = prepared(OLD, "SELECT 1");
         session.client(&sent);
         assert_eq!(session.take_upstream(), b"");

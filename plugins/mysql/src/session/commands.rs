@@ -37,6 +37,9 @@ const MAX_CHANGE: u64 = 16 << 10;
 /// has no answer, some servers give one.
 const MIN_LONG_DATA: u64 = (HEAD + 1 + 4 + 2) as u64;
 
+/// The length of `COM_STMT_CLOSE`. It has no answer, but one that is longer than the server takes has.
+const CLOSE_LENGTH: u64 = (HEAD + 1 + 4) as u64;
+
 /// By this number MariaDB's clients name the statement that has been prepared last.
 const LAST_STATEMENT: u32 = u32::MAX;
 
@@ -253,6 +256,9 @@ impl Session {
         };
         if command.code == STMT_SEND_LONG_DATA && command.head.length < MIN_LONG_DATA {
             return Next::Wrong("COM_STMT_SEND_LONG_DATA is too short");
+        }
+        if command.code == STMT_CLOSE && command.head.length > CLOSE_LENGTH {
+            return Next::Wrong("COM_STMT_CLOSE is too long");
         }
         command.statement = u32::from_le_bytes(*id);
         let statements = &self.lease.statements;
