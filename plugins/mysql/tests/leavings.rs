@@ -12,6 +12,7 @@ use leaseway_sdk::Disposition;
 use leaseway_sdk::testing::{LeaseEnd, ScriptedSession};
 
 const FORGET: &str = "DO (SELECT COUNT(*) FROM information_schema.ENGINES LIMIT 0)";
+const STATISTICS: u8 = 0x09;
 const PING: u8 = 0x0e;
 const PREPARE: u8 = 0x16;
 const EXECUTE: u8 = 0x17;
@@ -256,6 +257,13 @@ fn data_that_nothing_shows_to_be_taken_close_the_connection() {
     session.take_upstream();
     executes(&mut session, &error(1, 1153));
     asked(&mut session, &command(PING, b""));
+    closes(&mut session);
+    assert_eq!(returned(&mut session), Disposition::Close);
+    // Also to what is answered in any words.
+    let mut session = prepared(OLD, "SELECT ?");
+    session.client(&data);
+    session.take_upstream();
+    exchange(&mut session, &command(STATISTICS, b""), &error(1, 1153));
     closes(&mut session);
     assert_eq!(returned(&mut session), Disposition::Close);
     let mut session = prepared(OLD, "SELECT ?");

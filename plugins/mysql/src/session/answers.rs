@@ -165,7 +165,8 @@ impl Session {
                 self.lease.has_prepared = true;
                 self.lease.has_diagnostics |= warnings > 0;
             }
-            End::Told => {}
+            // Not even whether the server has taken what was sent before.
+            End::Told => return,
         }
         self.lease.is_unanswered = false;
     }
