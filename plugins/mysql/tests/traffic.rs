@@ -165,6 +165,19 @@ fn a_client_without_a_database_may_choose_one() {
 }
 
 #[test]
+fn who_has_dropped_its_database_gets_no_other_one() {
+    let mut session = ready("transaction", MODERN);
+    exchange(
+        &mut session,
+        &query("DROP DATABASE shop"),
+        &told(1, AUTOCOMMIT, &database("")),
+    );
+    assert!(session.is_leased());
+    session.client(&command(1, b""));
+    assert_eq!(returned(&mut session), Disposition::Reset);
+}
+
+#[test]
 fn the_last_insert_id_follows_its_client() {
     let mut session = ready("transaction", OLD);
     exchange(

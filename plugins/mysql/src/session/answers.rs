@@ -221,6 +221,10 @@ impl Session {
                 }
                 Some(Change::Database(name)) => {
                     has_database = true;
+                    if name.is_empty() {
+                        // It has been dropped, and others have chosen theirs on all other connections.
+                        self.lease.pin("no database");
+                    }
                     self.lease.backend.database = name.to_vec();
                     if is_client {
                         self.database = name.to_vec();
