@@ -138,7 +138,8 @@ impl Session {
 
     /// Whether what is on the connection no reset removes for sure.
     fn must_close(&self) -> bool {
-        self.lease.closes || self.lease.is_unanswered || self.has_strayed()
+        let may_be_xa = self.lease.in_transaction && self.lease.is_unsure;
+        self.lease.closes || self.lease.is_unanswered || may_be_xa || self.has_strayed()
     }
 
     /// Whether the connection is not given to others as it is.
