@@ -173,8 +173,11 @@ fn who_has_dropped_its_database_gets_no_other_one() {
         &told(1, AUTOCOMMIT, &database("")),
     );
     assert!(session.is_leased());
-    session.client(&command(1, b""));
+    session.client(&command(0x1f, b""));
     assert_eq!(returned(&mut session), Disposition::Reset);
+    let mut session = session.with_tag(&fresh("store").tag());
+    session.client(&query("CREATE TABLE t (a INT)"));
+    assert_eq!(session.take_upstream(), command(2, b"shop"));
 }
 
 #[test]

@@ -165,6 +165,12 @@ impl Session {
         self.settings = Values::default();
         self.insert_id = 0;
         self.quotes = Quotes::default();
+        // It has dropped its own, and is not to be in that of another.
+        if let Some(identity) = &self.identity
+            && self.database.is_empty()
+        {
+            self.database.clone_from(&identity.database);
+        }
     }
 
     /// What the client wants, by its first packet.
