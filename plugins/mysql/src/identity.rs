@@ -1,4 +1,4 @@
-//! What makes connections interchangeable: user, database, character set, and what client and server have
+//! What makes connections interchangeable: user, pooling, database, character set, and what client and server have
 //! agreed on.
 //!
 //! Owns how these become a target's `identity`, which anybody may see, and its `secret`, which nobody may.
@@ -6,6 +6,7 @@
 use leaseway_sdk::Target;
 use sha2::{Digest as _, Sha256};
 
+use crate::config::Pooling;
 use crate::wire::{Reader, write};
 
 /// How much of a digest is shown: 128 bits.
@@ -19,6 +20,8 @@ const MAX_SHOWN: usize = 128;
 pub struct Identity {
     /// The upstream group.
     pub group: Option<String>,
+    /// When it goes back: whoever has one for a whole session finds nothing of what transactions have left.
+    pub pooling: Pooling,
     /// The user's name for the server.
     pub user: String,
     /// The password for it.
@@ -63,6 +66,7 @@ impl Identity {
 
     fn encode(&self) -> Vec<u8> {
         let mut secret = self.dialect.to_le_bytes().to_vec();
+        secret.push((self.pooling == Pooling::Transaction).into());
         secret.extend(self.collation.to_le_bytes());
         for text in [
             self.user.as_bytes(),
@@ -76,12 +80,18 @@ impl Identity {
 
     fn decode(secret: &[u8]) -> Option<Self> {
         let mut rest = Reader(secret);
-        let (dialect, collation) = (rest.u32()?, rest.u16()?);
+        let dialect = rest.u32()?;
+        let pooling = match rest.u8()? {
+            0 => Pooling::Session,
+            _ => Pooling::Transaction,
+        };
+        let collation = rest.u16()?;
         let user = String::from_utf8(rest.counted()?.to_vec()).ok()?;
         let password = String::from_utf8(rest.counted()?.to_vec()).ok()?;
         let database = rest.counted()?.to_vec();
         rest.0.is_empty().then_some(Self {
             group: None,
+            pooling,
             user,
             password,
             database,
@@ -116,6 +126,7 @@ mod tests {
     fn identity() -> Identity {
         Identity {
             group: None,
+            pooling: Pooling::Session,
             user: "app".to_owned(),
             password: "hunter2".to_owned(),
             database: b"shop".to_vec(),
@@ -142,6 +153,10 @@ mod tests {
             },
             Identity {
                 collation: 33,
+                ..one.clone()
+            },
+            Identity {
+                pooling: Pooling::Transaction,
                 ..one.clone()
             },
             Identity {

@@ -30,7 +30,7 @@ use leaseway_sdk::{
     Connect, Connection, Plugin, Probe, Reset, SessionInfo, Side, Target, log, store,
 };
 
-use config::Config;
+use config::{Config, Pooling};
 use conversations::{Found, Look};
 use identity::Identity;
 use server_key::ServerKeys;
@@ -70,7 +70,8 @@ impl Plugin for Mysql {
         )?;
         let mut accounts = BTreeMap::new();
         for (name, user) in &config.users {
-            accounts.insert(name.clone().into_bytes(), account(name, user)?);
+            let account = account(name, user, config.pooling)?;
+            accounts.insert(name.clone().into_bytes(), account);
         }
         if let Some(version) = &config.server_version
             && (version.is_empty() || version.len() > 60 || version.contains('\0'))
@@ -105,8 +106,8 @@ impl Plugin for Mysql {
     }
 }
 
-/// What is known of a user.
-fn account(name: &str, user: &config::User) -> Result<Account, String> {
+/// What is known of a user, whose pooling is this one if it has none of its own.
+fn account(name: &str, user: &config::User, pooling: Pooling) -> Result<Account, String> {
     let Some(password) = user.password.clone() else {
         return Err(format!(
             "`users.{name}`: needs a `password`; an empty one lets everybody in"
@@ -126,7 +127,7 @@ fn account(name: &str, user: &config::User) -> Result<Account, String> {
             .clone()
             .unwrap_or_else(|| password.clone()),
         password,
-        pooling: user.pooling,
+        pooling: user.pooling.unwrap_or(pooling),
         group: user.group.clone(),
     })
 }

@@ -192,3 +192,17 @@ fn what_servers_know_needs_no_connection() {
     assert_eq!(second.take_client(), ok(2, has::AUTOCOMMIT));
     assert!(second.leases().is_empty());
 }
+
+#[test]
+fn sessions_and_transactions_share_no_connections() {
+    let mut targets = Vec::new();
+    for user in ["app", "whole"] {
+        let mut session = session("transaction");
+        let greeting = greeting(&mut session);
+        session.client(&login(&greeting, user, "secret", OLD).packet());
+        targets.push(session.leases().last().unwrap().target.identity.clone());
+    }
+    assert!(targets[0].starts_with("user=app db=shop "));
+    assert!(targets[1].starts_with("user=app db=shop "));
+    assert_ne!(targets[0], targets[1]);
+}

@@ -235,7 +235,7 @@ impl Session {
             number = number.wrapping_add(1);
         }
         self.capabilities = login.capabilities & OFFERED;
-        self.pooling = account.pooling.unwrap_or(self.shared.config.pooling);
+        self.pooling = account.pooling;
         let dialect = self.capabilities & DIALECT;
         let identity = account.identity(login.database.clone(), login.collation, dialect);
         let target = identity.target();

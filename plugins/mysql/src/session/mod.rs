@@ -44,8 +44,8 @@ pub(crate) struct Account {
     pub(crate) password: String,
     pub(crate) server_user: String,
     pub(crate) server_password: String,
-    /// When its connections go back, if that is not as the plugin's config says.
-    pub(crate) pooling: Option<Pooling>,
+    /// When its connections go back.
+    pub(crate) pooling: Pooling,
     pub(crate) group: Option<String>,
 }
 
@@ -54,6 +54,7 @@ impl Account {
     pub(crate) fn identity(&self, database: Vec<u8>, collation: u16, dialect: u32) -> Identity {
         Identity {
             group: self.group.clone(),
+            pooling: self.pooling,
             user: self.server_user.clone(),
             password: self.server_password.clone(),
             database,

@@ -14,7 +14,8 @@ use leaseway_sdk::Disposition;
 use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, clear_store};
 
 pub(crate) const CONFIG: &str = r#"{"pooling": "POOLING", "users": {
-    "app": {"password": "secret"}, "open": {"password": ""}, "own": {"password": "x", "pooling": "session"}
+    "app": {"password": "secret"}, "open": {"password": ""}, "own": {"password": "x", "pooling": "session"},
+    "whole": {"password": "secret", "server-user": "app", "pooling": "session"}
 }}"#;
 
 /// What a client of MySQL 5.6 has.
