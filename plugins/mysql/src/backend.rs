@@ -40,6 +40,12 @@ impl Backend {
         tag
     }
 
+    /// What this variable is.
+    #[must_use]
+    pub fn value(&self, at: u8) -> Option<&[u8]> {
+        self.changed.get(at).or_else(|| self.original.get(at))
+    }
+
     /// What its variables are.
     #[must_use]
     pub fn current(&self) -> Values {
@@ -63,6 +69,7 @@ mod tests {
         let tag = backend.tag();
         assert_eq!(Backend::read(&tag), Some(backend.clone()));
         assert_eq!(backend.current().get(0), Some(&b"OFF"[..]));
+        assert_eq!(backend.value(0), Some(&b"OFF"[..]));
         for cut in 0..tag.len() {
             assert_eq!(Backend::read(&tag[..cut]), None);
         }

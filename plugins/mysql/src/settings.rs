@@ -21,7 +21,11 @@ const ALWAYS: &[&str] = &[
     "tx_read_only",
     "transaction_isolation",
     "transaction_read_only",
+    AUTO_IS_NULL,
 ];
+
+/// Where it is on, `IS NULL` asks for `LAST_INSERT_ID()`.
+pub const AUTO_IS_NULL: &str = "sql_auto_is_null";
 
 /// Changes with the character set, which servers do not tell.
 pub const COLLATION: &str = "collation_connection";

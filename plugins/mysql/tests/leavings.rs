@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use leaseway_plugin_mysql::Mysql;
+use leaseway_plugin_mysql::settings::Tracked;
 use leaseway_plugin_mysql::wire::capability::{AUTOCOMMIT, IN_TRANS, MORE_RESULTS, STATE_CHANGED};
 use leaseway_plugin_mysql::wire::ok::Failure;
 use leaseway_plugin_mysql::wire::write;
@@ -318,6 +319,34 @@ fn the_last_insert_id_of_another_is_not_told_to_who_gives_its_own() {
     );
     session.upstream(&ok(1, AUTOCOMMIT | IN_TRANS));
     assert_eq!(session.take_upstream(), select);
+}
+
+#[test]
+fn the_last_insert_id_of_another_is_not_found_by_null() {
+    let at = Tracked::new(&[])
+        .unwrap()
+        .find(b"sql_auto_is_null")
+        .unwrap();
+    let select = query("SELECT a FROM t WHERE id IS NULL");
+    // It is so for all, or for this client.
+    let mut backend = fresh("shop");
+    backend.original.insert(at, b"ON");
+    let mut session = ready("transaction", MODERN).with_tag(&backend.tag());
+    session.client(&select);
+    assert_eq!(session.take_upstream(), query("SET last_insert_id=0"));
+    backend.original.insert(at, b"OFF");
+    let mut session = ready("transaction", MODERN).with_tag(&backend.tag());
+    let is_null = [variable("sql_auto_is_null", "ON"), ANY.to_vec()].concat();
+    let set = query("SET sql_auto_is_null = 1");
+    exchange(&mut session, &set, &told(1, AUTOCOMMIT, &is_null));
+    assert!(!session.is_leased());
+    let mut session = session.with_tag(&backend.tag());
+    session.client(&select);
+    let ahead = [
+        query("SET SESSION sql_auto_is_null='ON'"),
+        query("SET last_insert_id=0"),
+    ];
+    assert_eq!(shown(&session.take_upstream()), shown(&ahead.concat()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::charset;
 use crate::conversations::command::{INIT_DB, PING, QUERY, QUIT, RESET_CONNECTION};
 use crate::reply::{Kind, Reply};
-use crate::settings::Values;
+use crate::settings::{AUTO_IS_NULL, Values};
 use crate::sql::{self, Quotes, Text};
 use crate::wire::capability::AUTOCOMMIT;
 use crate::wire::ok::Failure;
@@ -359,7 +359,8 @@ impl Session {
                 steps = self.asks(Own::Forget, QUERY, FORGET, steps);
             }
         }
-        if command.text.wants_insert_id && !self.lease.has_insert_id {
+        let wants_insert_id = command.text.wants_insert_id || self.asks_by_null();
+        if wants_insert_id && !self.lease.has_insert_id {
             let sql = format!("SET last_insert_id={}", self.insert_id);
             steps = self.asks(Own::Restore, QUERY, sql.as_bytes(), steps);
             self.lease.has_insert_id = true;
@@ -369,6 +370,13 @@ impl Session {
         }
         self.lease.commands = self.lease.commands.max(1);
         Some(steps)
+    }
+
+    /// Whether any statement may ask for `LAST_INSERT_ID()`.
+    fn asks_by_null(&self) -> bool {
+        let at = self.shared.tracked.find(AUTO_IS_NULL.as_bytes());
+        let value = at.and_then(|at| self.lease.backend.value(at));
+        !self.keeps_connection() && value.is_some_and(|value| value != b"OFF")
     }
 
     /// Asks something of the server that the client does not see.
