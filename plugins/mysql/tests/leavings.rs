@@ -6,7 +6,9 @@ mod common;
 use common::*;
 use leaseway_plugin_mysql::Mysql;
 use leaseway_plugin_mysql::settings::Tracked;
-use leaseway_plugin_mysql::wire::capability::{AUTOCOMMIT, IN_TRANS, MORE_RESULTS, STATE_CHANGED};
+use leaseway_plugin_mysql::wire::capability::{
+    AUTOCOMMIT, IN_TRANS, MORE_RESULTS, NO_BACKSLASH_ESCAPES, STATE_CHANGED,
+};
 use leaseway_plugin_mysql::wire::ok::Failure;
 use leaseway_plugin_mysql::wire::write;
 use leaseway_sdk::Disposition;
@@ -207,6 +209,25 @@ fn a_backslash_in_a_name_escapes_nothing() {
         &query(sql),
         &result(MODERN, &[b"1"], AUTOCOMMIT),
     );
+    assert!(session.is_leased());
+}
+
+#[test]
+fn a_text_is_read_as_its_connection_reads_it() {
+    let at = Tracked::new(&[]).unwrap().find(b"sql_mode").unwrap();
+    let mut backend = fresh("shop");
+    backend.original.insert(at, b"");
+    let mut session = ready("transaction", OLD).with_tag(&backend.tag());
+    let select = query("SELECT 1");
+    exchange(&mut session, &select, &result(OLD, &[b"1"], AUTOCOMMIT));
+    // Another server, or one with other defaults than before.
+    backend
+        .original
+        .insert(at, b"ANSI_QUOTES,NO_BACKSLASH_ESCAPES");
+    let mut session = session.with_tag(&backend.tag());
+    let locks = query(r"SELECT 'a\', GET_LOCK('a', 1) -- '");
+    let status = AUTOCOMMIT | NO_BACKSLASH_ESCAPES;
+    exchange(&mut session, &locks, &result(OLD, &[b"1"], status));
     assert!(session.is_leased());
 }
 

@@ -296,8 +296,11 @@ impl Session {
         self.lease.is_leased = true;
         self.lease.before = backend.clone();
         self.lease.backend = backend;
+        let read_by = self.quotes;
         self.knows_quotes();
-        match self.waiting.take() {
+        // If it was read as another connection reads, it is shown again.
+        let waiting = self.waiting.take();
+        match waiting.filter(|_| read_by.hold_for(self.quotes)) {
             Some(command) => self.sends(command),
             None => Steps::new(),
         }

@@ -148,18 +148,20 @@ impl Session {
         self.lease.is_unsure || self.shared.config.reset == Reset::Always
     }
 
-    /// Learns from the server's variables and the client's how double quotes are read.
+    /// Learns from the server's variables and the client's how texts are read.
     fn knows_quotes(&mut self) {
         let Some(at) = self.shared.tracked.find(settings::SQL_MODE.as_bytes()) else {
             return;
         };
         let own = self.settings.get(at);
         let mode = own.or_else(|| self.lease.backend.original.get(at));
-        let has = |mode: &[u8]| {
-            mode.split(|byte| *byte == b',')
-                .any(|one| one == b"ANSI_QUOTES")
+        let has = |wanted: &[u8]| {
+            mode.map(|mode| mode.split(|byte| *byte == b',').any(|one| one == wanted))
         };
-        self.quotes.are_names = mode.map(has);
+        self.quotes = Quotes {
+            escapes: has(b"NO_BACKSLASH_ESCAPES").map_or(self.quotes.escapes, |has| Some(!has)),
+            are_names: has(b"ANSI_QUOTES"),
+        };
     }
 
     /// Who has chosen a database after all leases connections that were opened with one.

@@ -85,6 +85,15 @@ pub struct Quotes {
     pub are_names: Option<bool>,
 }
 
+impl Quotes {
+    /// Whether a text that was read by these means the same by those.
+    #[must_use]
+    pub fn hold_for(self, others: Self) -> bool {
+        let holds = |one: Option<bool>, other| one.is_none() || one == other;
+        holds(self.escapes, others.escapes) && holds(self.are_names, others.are_names)
+    }
+}
+
 /// Reads a text. Of one longer than [`MAX_LOOKED_AT`] the beginning is enough. Where a backslash may mean one thing
 /// or the other, it is read both ways.
 #[must_use]
