@@ -162,7 +162,6 @@ impl Session {
             }
             End::Prepared(id, warnings) => {
                 self.lease.statements.insert(id);
-                self.lease.has_prepared = true;
                 self.lease.has_diagnostics |= warnings > 0;
             }
             // Not even whether the server has taken what was sent before.
@@ -240,9 +239,8 @@ impl Session {
         }
         let is_owed = std::mem::take(&mut self.lease.owes_change);
         let is_told = has_variables || has_database || is_changed;
-        let is_explained = has_database
-            || (has_variables && self.sets_variables())
-            || (is_changed && std::mem::take(&mut self.lease.has_prepared));
+        // Servers tell of no statements that are prepared or closed by commands of their own.
+        let is_explained = has_database || (has_variables && self.sets_variables());
         if (is_changed || (is_owed && !is_told)) && !is_explained {
             self.lease.pin("what the server says has changed");
         }

@@ -337,7 +337,6 @@ impl Session {
         }
         if code == STMT_CLOSE {
             self.lease.statements.remove(&statement);
-            self.lease.has_prepared = true;
             return self.settle(steps);
         }
         steps

@@ -37,8 +37,6 @@ pub(super) struct Lease {
     pub(super) holds: bool,
     /// The statements that it has prepared.
     pub(super) statements: BTreeSet<u32>,
-    /// Some have been prepared or closed, which the server may tell with the next OK.
-    pub(super) has_prepared: bool,
     /// One of them sets variables that follow the client.
     pub(super) has_prepared_set: bool,
     /// The server says that the state has changed, and not how: the next OK tells that, or nobody does.
