@@ -456,6 +456,20 @@ fn what_stored_functions_leave_is_reset() {
 }
 
 #[test]
+fn what_triggers_have_left_of_what_fails_is_reset() {
+    let insert = "INSERT INTO t (a) VALUES (1)";
+    let mut session = ready("transaction", MODERN);
+    exchange(&mut session, &query(insert), &error(1, 1062));
+    asked(&mut session, &command(PING, b""));
+    assert_eq!(returned(&mut session), Disposition::Reset);
+    let mut session = prepared(MODERN, insert);
+    executes(&mut session, &error(1, 1062));
+    asked(&mut session, &command(PING, b""));
+    closes(&mut session);
+    assert_eq!(returned(&mut session), Disposition::Reset);
+}
+
+#[test]
 fn every_connection_is_reset_if_the_operator_wants_that() {
     let mut session = ready("transaction\", \"reset\": \"always", OLD);
     exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));

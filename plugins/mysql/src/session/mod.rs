@@ -145,7 +145,8 @@ impl Session {
 
     /// Whether the connection is not given to others as it is.
     fn needs_reset(&self) -> bool {
-        self.lease.is_unsure || self.shared.config.reset == Reset::Always
+        let always = self.shared.config.reset == Reset::Always;
+        self.lease.is_unsure || self.lease.has_failed || always
     }
 
     /// Learns from the server's variables and the client's how texts are read.
