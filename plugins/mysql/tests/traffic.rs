@@ -182,6 +182,23 @@ fn who_has_dropped_its_database_gets_no_other_one() {
 }
 
 #[test]
+fn a_database_that_is_not_named_in_ascii_is_not_taken_for_another() {
+    let mut session = ready("transaction", MODERN);
+    let chosen = told(1, AUTOCOMMIT, &database("größe"));
+    exchange(&mut session, &query("USE `größe`"), &chosen);
+    assert!(session.is_leased());
+    let mut session = self::session("transaction").with_tag(&fresh("größe").tag());
+    let greeting = greeting(&mut session);
+    let mut login = login(&greeting, "app", "secret", MODERN);
+    login.database = "größe".into();
+    session.client(&login.packet());
+    session.take_client();
+    let chosen = told(1, AUTOCOMMIT, &database("store"));
+    exchange(&mut session, &command(2, b"store"), &chosen);
+    assert_eq!(returned(&mut session), Disposition::Reset);
+}
+
+#[test]
 fn the_last_insert_id_follows_its_client() {
     let mut session = ready("transaction", OLD);
     exchange(

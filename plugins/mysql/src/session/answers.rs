@@ -222,9 +222,10 @@ impl Session {
                 }
                 Some(Change::Database(name)) => {
                     has_database = true;
-                    if name.is_empty() {
-                        // It has been dropped, and others have chosen theirs on all other connections.
-                        self.lease.pin("no database");
+                    // It has been dropped, and others have chosen theirs on all other connections; or which it is
+                    // depends on a character set.
+                    if name.is_empty() || !name.is_ascii() {
+                        self.lease.pin("a database");
                     }
                     self.lease.backend.database = name.to_vec();
                     if is_client {

@@ -137,6 +137,15 @@ impl Session {
         without && !self.lease.backend.database.is_empty()
     }
 
+    /// Whether the connection is not in the database that it was opened with, whose name only a reset sends in the
+    /// character set that it is in.
+    fn has_left(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| {
+            let first = &identity.database;
+            !first.is_ascii() && self.lease.backend.database != *first
+        })
+    }
+
     /// Whether what is on the connection no reset removes for sure.
     fn must_close(&self) -> bool {
         let may_be_xa = self.lease.in_transaction && self.lease.is_unsure;
@@ -146,7 +155,7 @@ impl Session {
     /// Whether the connection is not given to others as it is.
     fn needs_reset(&self) -> bool {
         let always = self.shared.config.reset == Reset::Always;
-        self.lease.is_unsure || self.lease.has_failed || always
+        self.lease.is_unsure || self.lease.has_failed || always || self.has_left()
     }
 
     /// Learns from the server's variables and the client's how texts are read.
