@@ -458,6 +458,23 @@ async fn what_is_left_in_hidden_ways_is_found_by_nobody() {
 }
 
 #[tokio::test]
+async fn what_is_prepared_of_xa_spoils_the_connection_for_nobody() {
+    let server = MariaServer::start().await;
+    server.sql(HIDDEN).await;
+    for pooling in ["session", "transaction"] {
+        let config = CONFIG.replace("\"transaction\"", &format!("\"{pooling}\""));
+        let begin = format!("XA START '{pooling}'");
+        let end = format!("XA END '{pooling}'");
+        let prepare = format!("XA PREPARE '{pooling}'");
+        let write = "INSERT INTO plain (id) VALUES (1)";
+        let left = [&*begin, write, &*end, &*prepare];
+        // MariaDB answers 1031 to all of InnoDB on a connection that is reset behind that.
+        let all = [(&left[..], "SELECT CAST(writes() AS CHAR)", "1")];
+        nobody_finds(&all, &server, &config).await;
+    }
+}
+
+#[tokio::test]
 async fn what_triggers_leave_is_found_by_nobody_if_every_connection_is_reset() {
     let server = MariaServer::start().await;
     server.sql(HIDDEN).await;

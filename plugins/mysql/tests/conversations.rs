@@ -157,7 +157,7 @@ impl Server {
 
     /// All that a reset asks, in one go.
     fn renewal(self) -> Vec<u8> {
-        let mut commands = [command(0x1f, b""), Self::sets(GENERAL)].concat();
+        let mut commands = [query("ROLLBACK"), command(0x1f, b""), Self::sets(GENERAL)].concat();
         if self.has_default_roles() {
             commands.extend(query("SET ROLE DEFAULT"));
         }
@@ -170,7 +170,7 @@ impl Server {
 
     /// The answers, where this is found.
     fn renewed(self, database: &str) -> Vec<u8> {
-        let mut answers = [ok(1, AUTOCOMMIT), ok(1, AUTOCOMMIT)].concat();
+        let mut answers = ok(1, AUTOCOMMIT).repeat(3);
         if self.has_default_roles() {
             answers.extend(ok(1, AUTOCOMMIT));
         }
@@ -265,6 +265,17 @@ fn what_is_not_as_on_a_new_connection_is_not_kept() {
 }
 
 #[test]
+fn what_cannot_be_rolled_back_is_not_kept() {
+    clear_store();
+    MARIADB.opens("shop");
+    let first = ok(1, AUTOCOMMIT).len();
+    // XAER_RMFAIL
+    let refused = [error(1, 1399), MARIADB.renewed("shop")[first..].to_vec()].concat();
+    let why = again(MARIADB.answers(&refused)).unwrap_err();
+    assert!(why.contains("rolled back: 1399"), "{why}");
+}
+
+#[test]
 fn nobody_can_be_without_a_database_again() {
     clear_store();
     MARIADB.opens("");
@@ -282,7 +293,7 @@ fn a_server_of_another_kind_is_looked_at_anew() {
     MARIADB.opens("shop");
     MYSQL.opens("shop");
     // As MySQL's are, which have logged in last; MariaDB knows no `SET ROLE DEFAULT`.
-    let mut refused = [ok(1, AUTOCOMMIT), ok(1, AUTOCOMMIT)].concat();
+    let mut refused = ok(1, AUTOCOMMIT).repeat(3);
     refused.extend([error(1, 1064), MARIADB.found("shop")].concat());
     let upstream = MARIADB
         .learned(MYSQL.answers(&refused), GENERAL)
@@ -328,9 +339,15 @@ fn character_sets_that_only_the_server_knows_are_put_back_too() {
             "SELECT CHARACTER_SET_NAME,COLLATION_NAME FROM information_schema.COLLATIONS WHERE ID=7",
         ))
         .reply(&row(&["koi8r", "koi8r_general_ci"]));
-    let upstream = OLD_MYSQL
-        .learned(upstream, koi8)
-        .expect(&[command(0x1f, b""), Server::sets(koi8), OLD_MYSQL.asks()].concat());
+    let upstream = OLD_MYSQL.learned(upstream, koi8).expect(
+        &[
+            query("ROLLBACK"),
+            command(0x1f, b""),
+            Server::sets(koi8),
+            OLD_MYSQL.asks(),
+        ]
+        .concat(),
+    );
     let upstream = upstream.reply(&OLD_MYSQL.renewed("shop"));
     let why = reset(&plugin(), upstream, &target(7, "shop")).unwrap_err();
     assert!(why.contains("not known"), "{why}");
@@ -346,6 +363,7 @@ fn a_collation_that_the_server_lacks_is_left_out() {
         .learned(upstream, "utf8mb4")
         .expect(
             &[
+                query("ROLLBACK"),
                 command(0x1f, b""),
                 Server::sets("utf8mb4"),
                 OLD_MYSQL.asks(),

@@ -315,21 +315,6 @@ fn what_no_reset_takes_back_closes_the_connection() {
 }
 
 #[test]
-fn what_may_be_a_transaction_of_xa_is_not_reset() {
-    for (sql, wanted) in [
-        ("BEGIN", Disposition::Reset),
-        ("XA START 'x'", Disposition::Close),
-        ("CALL begins()", Disposition::Close),
-    ] {
-        let mut session = ready("transaction", OLD);
-        reaches(&mut session, &query(sql));
-        session.upstream(&ok(1, AUTOCOMMIT | IN_TRANS));
-        session.client(&command(1, b""));
-        assert_eq!(returned(&mut session), wanted, "{sql}");
-    }
-}
-
-#[test]
 fn the_last_insert_id_of_another_is_not_told_to_who_gives_its_own() {
     let mut session = ready("transaction", OLD);
     exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));

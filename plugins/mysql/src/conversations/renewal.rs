@@ -197,7 +197,9 @@ fn renew(
     look: &Look,
 ) -> Result<Found, Trouble> {
     let is_modern = is_modern(identity);
-    let mut commands = write::command(command::RESET_CONNECTION, b"");
+    // Refused if a transaction of XA is left, which a reset of MariaDB leaves half there.
+    let mut commands = query("ROLLBACK");
+    commands.extend(write::command(command::RESET_CONNECTION, b""));
     commands.extend(query(&look.sets(tracked)));
     if look.kind == Kind::MySql {
         commands.extend(query("SET ROLE DEFAULT"));
@@ -208,7 +210,8 @@ fn renew(
     }
     c.write(&commands)?;
     // All answers are read, also behind a refusal: none may be left for whoever reads next.
-    let mut refusal = None;
+    let (mut refusal, mut kept) = (None, None);
+    keep(done(c, is_modern), &mut kept)?;
     keep(done(c, is_modern), &mut refusal)?;
     keep(done(c, is_modern), &mut refusal)?;
     if look.kind == Kind::MySql {
@@ -217,6 +220,9 @@ fn renew(
     let found = keep(found(c, is_modern), &mut refusal)?;
     if look.kind == Kind::MariaDb {
         keep(has_no_profiles(c, is_modern), &mut refusal)?;
+    }
+    if let Some(why) = kept {
+        return Err(format!("a transaction is left that cannot be rolled back: {why}").into());
     }
     match (found, refusal) {
         (Some(found), None) => Ok(found),

@@ -148,8 +148,7 @@ impl Session {
 
     /// Whether what is on the connection no reset removes for sure.
     fn must_close(&self) -> bool {
-        let may_be_xa = self.lease.in_transaction && self.lease.is_unsure;
-        self.lease.closes || self.lease.is_unanswered || may_be_xa || self.has_strayed()
+        self.lease.closes || self.lease.is_unanswered || self.has_strayed()
     }
 
     /// Whether the connection is not given to others as it is.

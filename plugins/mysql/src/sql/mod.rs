@@ -255,8 +255,6 @@ fn begins(word: &[u8], text: &mut Text) -> Verb {
     }
     if any(&["HANDLER", "XA", "BACKUP", "BINLOG"]) {
         text.pin("a lock");
-        // MariaDB lets nobody use InnoDB behind a reset of what is prepared.
-        text.closes |= is(word, "XA");
         return Verb::Other;
     }
     if any(&["CREATE", "ALTER"]) {

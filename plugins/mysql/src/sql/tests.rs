@@ -77,7 +77,6 @@ fn what_leaves_something_is_known() {
         assert!(!read(sql).is_repeatable, "{sql}");
     }
     assert!(read("SET SESSION AUTHORIZATION x").closes);
-    assert!(read("SELECT 1; XA PREPARE 'x'; HANDLER t OPEN").closes);
     assert!(read("SET ROLE x").closes);
 }
 
