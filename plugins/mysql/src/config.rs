@@ -74,11 +74,11 @@ pub enum Pooling {
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(crate = "leaseway_sdk::serde", rename_all = "kebab-case")]
 pub enum Reset {
-    /// Those on which a client may have left something, by what it and the server say.
-    #[default]
-    WhenNeeded,
     /// All: also for what triggers leave, which nobody says.
+    #[default]
     Always,
+    /// Those on which a client may have left something, by what it and the server say.
+    WhenNeeded,
 }
 
 /// One user.

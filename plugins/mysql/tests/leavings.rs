@@ -455,8 +455,8 @@ fn what_triggers_have_left_of_what_fails_is_reset() {
 }
 
 #[test]
-fn every_connection_is_reset_if_the_operator_wants_that() {
-    let mut session = ready("transaction\", \"reset\": \"always", OLD);
+fn every_connection_is_reset_unless_the_operator_knows_better() {
+    let mut session = ready_for_resets(OLD);
     exchange(&mut session, &query("BEGIN"), &ok(1, AUTOCOMMIT | IN_TRANS));
     exchange(
         &mut session,
@@ -471,7 +471,7 @@ fn every_connection_is_reset_if_the_operator_wants_that() {
     exchange(&mut session, &query("SELECT a"), &error(1, 1054));
     asked(&mut session, &command(PING, b""));
     assert_eq!(returned(&mut session), Disposition::Reset);
-    let mut session = ready("transaction\", \"reset\": \"when-needed", OLD);
+    let mut session = ready("transaction", OLD);
     exchange(&mut session, &query("COMMIT"), &ok(1, AUTOCOMMIT));
     assert_eq!(returned(&mut session), Disposition::Keep);
 }

@@ -14,7 +14,7 @@ const TAG: &[u8] = &[0, 0, 0];
 fuzz_target!(|input: (Vec<(bool, Vec<u8>)>, bool, bool, u8)| {
     let (events, is_known, is_modern, pieces) = input;
     clear_store();
-    let config = r#"{"pooling": "transaction", "users": {"app": {"password": ""}}}"#;
+    let config = r#"{"pooling": "transaction", "reset": "when-needed", "users": {"app": {"password": ""}}}"#;
     let session = ScriptedSession::<Mysql>::new(config).with_tag(TAG);
     let mut session = session.in_pieces_of(usize::from(pieces).max(1));
     if is_known {

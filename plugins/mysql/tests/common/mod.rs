@@ -13,7 +13,7 @@ use leaseway_plugin_mysql::wire::write;
 use leaseway_sdk::Disposition;
 use leaseway_sdk::testing::{LeaseEnd, ScriptedSession, clear_store};
 
-pub(crate) const CONFIG: &str = r#"{"pooling": "POOLING", "users": {
+pub(crate) const CONFIG: &str = r#"{"pooling": "POOLING", "reset": "when-needed", "users": {
     "app": {"password": "secret"}, "open": {"password": ""}, "own": {"password": "x", "pooling": "session"},
     "whole": {"password": "secret", "server-user": "app", "pooling": "session"}
 }}"#;
@@ -75,7 +75,19 @@ pub(crate) fn login(greeting: &Greeting, user: &str, password: &str, capabilitie
 
 /// A session of a client that has been let in.
 pub(crate) fn ready(pooling: &str, capabilities: u32) -> ScriptedSession<Mysql> {
-    let mut session = session(pooling);
+    let_in(session(pooling), capabilities)
+}
+
+/// The same, of a plugin that resets every connection.
+pub(crate) fn ready_for_resets(capabilities: u32) -> ScriptedSession<Mysql> {
+    clear_store();
+    let config = CONFIG.replace("POOLING", "transaction");
+    let config = config.replace(" \"reset\": \"when-needed\",", "");
+    let session = ScriptedSession::new(&config).with_tag(&fresh("shop").tag());
+    let_in(session, capabilities)
+}
+
+fn let_in(mut session: ScriptedSession<Mysql>, capabilities: u32) -> ScriptedSession<Mysql> {
     let greeting = greeting(&mut session);
     session.client(&login(&greeting, "app", "secret", capabilities).packet());
     assert_eq!(session.take_client(), write::ok(2, has::AUTOCOMMIT));
