@@ -243,7 +243,8 @@ async fn connections_are_used_again_and_again() {
         ids.extend(other.query_first::<u64, _>(id).await.unwrap());
         ids.extend(one.query_first::<u64, _>(id).await.unwrap());
     }
-    assert!(ids.len() <= 2, "{ids:?}");
+    // While one is reset another may be opened.
+    assert!(ids.len() <= CONNECTIONS, "{ids:?}");
     one.query_drop("BEGIN").await.unwrap();
     let own: Option<u64> = one.query_first(id).await.unwrap();
     for _ in 0..10 {
