@@ -311,6 +311,21 @@ fn a_server_of_another_kind_is_looked_at_anew() {
 }
 
 #[test]
+fn a_server_that_refuses_nothing_is_known_by_its_version() {
+    clear_store();
+    MARIADB.opens("shop");
+    OLD_MYSQL.opens("shop");
+    // As an old MySQL is, which has logged in last, and has neither roles nor profiles that a reset leaves.
+    let mut answers = MARIADB.renewed("shop");
+    answers.truncate(answers.len() - no_profiles().len());
+    let upstream = MARIADB
+        .learned(OLD_MYSQL.answers(&answers), GENERAL)
+        .expect(&MARIADB.renewal())
+        .reply(&MARIADB.renewed("shop"));
+    assert_eq!(again(upstream), Ok(()));
+}
+
+#[test]
 fn what_cannot_be_an_answer_ends_a_reset() {
     clear_store();
     MYSQL.opens("shop");

@@ -24,6 +24,9 @@ const DATABASE: usize = 0;
 /// Behind it, what says which server it is.
 const SERVER: std::ops::Range<usize> = 1..1 + settings::SERVER.len();
 
+/// The last of these is its version.
+const VERSION: usize = SERVER.end - 1;
+
 /// Which of its own things a server of a kind leaves in a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -108,6 +111,11 @@ impl Found {
         encode(self.0.get(SERVER).unwrap_or_default())
     }
 
+    /// Of what kind that is.
+    fn kind(&self) -> Kind {
+        Kind::of(self.0.get(VERSION).map_or(b"", Vec::as_slice))
+    }
+
     /// As it is remembered.
     pub(crate) fn encode(&self) -> Vec<u8> {
         encode(&self.0)
@@ -162,12 +170,12 @@ pub(crate) fn reset(
     look: Option<Look>,
     fresh: impl Fn(&Found) -> Option<Vec<u8>>,
 ) -> Result<(), Trouble> {
-    let known = look.map(|look| renew(c, identity, tracked, &look));
+    let known = look.map(|look| (renew(c, identity, tracked, &look), look.kind));
     let mut found = match known {
-        Some(Ok(found)) => found,
-        Some(Err(trouble @ Trouble::Broken(_))) => return Err(trouble),
-        // Nothing is known, or this server is of another kind.
-        Some(Err(Trouble::Refused(..))) | None => {
+        Some((Ok(found), kind)) if found.kind() == kind => found,
+        Some((Err(trouble @ Trouble::Broken(_)), _)) => return Err(trouble),
+        // Nothing is known, or this server is of another kind, whether it refuses what is said to that or not.
+        Some(_) | None => {
             let (look, _) = learn(c, identity, tracked)?;
             renew(c, identity, tracked, &look)?
         }
