@@ -230,8 +230,10 @@ impl Conversations {
     /// Keeps an instance whose conversation has gone well, if the next one should have it.
     fn keep(&self, store: Store<GuestState>, mut instance: Instance) {
         instance.conversations += 1;
-        let used = store.data().memory.used();
-        let is_small = used.saturating_sub(instance.configured) <= MAX_GROWTH;
+        let memory = &store.data().memory;
+        let growth = memory.used().saturating_sub(instance.configured);
+        // The next one may grow by as much.
+        let is_small = growth <= MAX_GROWTH.min(memory.left());
         let mut idle = self.idle.borrow_mut();
         if is_small && instance.conversations < MAX_CONVERSATIONS && idle.len() < MAX_IDLE {
             idle.push((store, instance));

@@ -66,6 +66,11 @@ impl MemoryLimit {
         self.used
     }
 
+    /// How many more it may have.
+    pub(super) fn left(&self) -> u64 {
+        self.limit.saturating_sub(self.used)
+    }
+
     /// The limit, if memory has been refused since the last [`MemoryLimit::forget`].
     pub(super) fn refused(&self) -> Option<u64> {
         self.refused.then_some(self.limit)

@@ -277,6 +277,21 @@ fn an_instance_that_grows_is_not_kept() {
     });
 }
 
+#[test]
+fn an_instance_has_room_for_the_next_conversation_or_is_not_kept() {
+    run(async {
+        let deed = json!({ "mode": "count", "hook": "connect", "count": 300 << 10 });
+        let limits = PluginLimits {
+            memory: 2 << 20,
+            ..PluginLimits::default()
+        };
+        let care = Conversations::new(load_with(deed, limits));
+        for _ in 0..8 {
+            turn(&care).await;
+        }
+    });
+}
+
 /// How many faults of a conversation have been counted, by hook, with its reason.
 fn faults(runtime: &Runtime) -> Vec<String> {
     let mut registry = prometheus_client::registry::Registry::default();
