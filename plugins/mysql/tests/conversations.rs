@@ -230,6 +230,18 @@ fn one_round_trip_makes_a_connection_as_good_as_new() {
 }
 
 #[test]
+fn a_database_whose_name_may_be_another_is_chosen_again() {
+    clear_store();
+    MYSQL.opens("a?");
+    // By the name of another one that is not of the client's character set, too.
+    let upstream = MYSQL
+        .answers(&MYSQL.renewed("a?"))
+        .expect(&command(2, b"a?"))
+        .reply(&ok(1, AUTOCOMMIT));
+    assert_eq!(reset(&plugin(), upstream, &target(45, "a?")), Ok(()));
+}
+
+#[test]
 fn what_is_not_as_on_a_new_connection_is_not_kept() {
     for server in [MARIADB, MYSQL] {
         clear_store();

@@ -121,10 +121,16 @@ impl Found {
         encode(&self.0)
     }
 
-    /// Another database has been chosen. Whether it was another one.
+    /// Whether its database may have another name: `?` stands for all that the client's character set does not have.
+    fn hides_database(&self) -> bool {
+        self.0.get(DATABASE).is_some_and(|is| is.contains(&b'?'))
+    }
+
+    /// Another database has been chosen. Whether it may have been another one.
     fn moves_to(&mut self, database: &[u8]) -> bool {
+        let is_hidden = self.hides_database();
         match self.0.get_mut(DATABASE) {
-            Some(is) if is != database => {
+            Some(is) if is_hidden || is != database => {
                 *is = database.to_vec();
                 true
             }
@@ -183,7 +189,7 @@ pub(crate) fn reset(
     let Some(fresh) = fresh(&found) else {
         return Err("it is not known what a new connection to its server is like".into());
     };
-    if found.encode() == fresh {
+    if found.encode() == fresh && !found.hides_database() {
         return Ok(());
     }
     // None cannot be chosen again.
