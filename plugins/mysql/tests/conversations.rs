@@ -65,12 +65,14 @@ fn rows(rows: &[&[&str]]) -> Vec<u8> {
 #[derive(Clone, Copy)]
 struct Server {
     version: &'static str,
+    user: &'static str,
     role: &'static str,
     autocommit: &'static str,
 }
 
 const MARIADB: Server = Server {
     version: "10.11.14-MariaDB-log",
+    user: "app@%",
     role: "",
     autocommit: "1",
 };
@@ -106,7 +108,7 @@ impl Server {
             false => "CURRENT_ROLE()",
         };
         query(&format!(
-            "SELECT DATABASE(),@@hostname,@@port,@@version,{role},@@autocommit"
+            "SELECT DATABASE(),@@hostname,@@port,@@version,CURRENT_USER(),{role},@@autocommit"
         ))
     }
 
@@ -116,6 +118,7 @@ impl Server {
             "db1",
             "3306",
             self.version,
+            self.user,
             self.role,
             self.autocommit,
         ])
@@ -249,6 +252,10 @@ fn what_is_not_as_on_a_new_connection_is_not_kept() {
         for other in [
             Server {
                 role: "boss",
+                ..server
+            },
+            Server {
+                user: "root@%",
                 ..server
             },
             // init_connect='SET autocommit=0', say.

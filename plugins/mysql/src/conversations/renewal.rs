@@ -96,7 +96,7 @@ impl Look {
             Kind::MariaDb | Kind::MySql => "CURRENT_ROLE()",
         };
         let server = settings::SERVER.join(",@@");
-        let mut sql = format!("SELECT DATABASE(),@@{server},{role}");
+        let mut sql = format!("SELECT DATABASE(),@@{server},CURRENT_USER(),{role}");
         for name in tracked.names(&self.variables) {
             sql.push_str(",@@");
             sql.push_str(name);
@@ -200,7 +200,10 @@ pub(crate) fn reset(
             return Ok(());
         }
     }
-    Err("its variables, role or database are not those of a new connection (init_connect?)".into())
+    Err(
+        "its user, role, database or variables are not those of a new connection (init_connect?)"
+            .into(),
+    )
 }
 
 /// Resets a connection, and says what it is like then.
