@@ -4,19 +4,18 @@
 //! Behind them the server is asked for its version. Servers answer in order, so whatever comes
 //! before that answer is the client's, and behind it nothing is left to come.
 
-use leaseway_sdk::frame::Parsed;
 use leaseway_sdk::{Choice, Disposition, LeaseError, Side, Steps};
 
-use super::{Lease, MAX_LINES, Session, error, own_error};
+use super::{Lease, Session, error, own_error};
 use crate::places::Place;
 use crate::wire::reply::{Kind, Replies, is_before_1_6};
-use crate::wire::request::{Class, Command, Front};
+use crate::wire::request::{Class, Command};
 
 /// What ends the exchange.
 const SENTINEL: &[u8] = b"version\r\n";
 
 /// How many commands one connection carries before others get their turn.
-const MAX_COMMANDS: u64 = 1024;
+const MAX_COMMANDS: usize = 1024;
 
 /// A value shorter than this is waited for before a connection is: a slow client holds none.
 const MAX_WAITED: u64 = 16 * 1024;
@@ -68,23 +67,11 @@ impl Session {
             self.lease = Lease::Batch(batch);
             return Choice::lease(self.target(place)).then(steps);
         }
-        let mut lines = 0;
-        while let Some(rest) = usize::try_from(batch.length)
-            .ok()
-            .and_then(|at| shown.get(at..))
-            && batch.loud + batch.quiet < MAX_COMMANDS
-            && let Parsed::Complete {
-                value: Front::Command(command),
-                ..
-            } = self.front(rest)
+        for command in self.along(place, shown, 0).take(MAX_COMMANDS) {
             // The client's own question would be taken for the sentinel.
-            && command.class != Class::Version
-            && command.length <= rest.len() as u64
-            && lines + command.line.len() <= MAX_LINES
-            && self.place(&command) == Some(place)
-            && !self.is_for_each(&command)
-        {
-            lines += command.line.len();
+            if command.class == Class::Version || self.is_for_each(&command) {
+                break;
+            }
             batch.add(&command);
         }
         batch.asked = true;

@@ -92,6 +92,33 @@ impl Session {
         (self.places.is_single() || keys.all(|key| self.places.of(key) == place)).then_some(place)
     }
 
+    /// The commands at the front that are all there and for this place, behind one whose line has so many
+    /// bytes: as many as there is time for in one call.
+    fn along<'s>(
+        &self,
+        place: Place,
+        mut shown: &'s [u8],
+        mut lines: usize,
+    ) -> impl Iterator<Item = Command<'s>> {
+        std::iter::from_fn(move || {
+            let Parsed::Complete {
+                value: Front::Command(command),
+                ..
+            } = self.front(shown)
+            else {
+                return None;
+            };
+            lines += command.line.len();
+            let end = usize::try_from(command.length).ok()?;
+            let rest = shown.get(end..).filter(|_| lines <= MAX_LINES)?;
+            if self.place(&command) != Some(place) {
+                return None;
+            }
+            shown = rest;
+            Some(command)
+        })
+    }
+
     /// Whether a command is for a server as a whole, and there are several.
     fn is_for_each(&self, command: &Command<'_>) -> bool {
         matches!(command.class, Class::Admin { .. }) && !self.places.is_single()
