@@ -1,5 +1,8 @@
 //! Collations by the numbers by which clients name them as they log in (`information_schema.COLLATIONS`).
 
+/// utf8mb4_general_ci, which every server has.
+pub(crate) const UTF8MB4: u16 = 45;
+
 /// Number, character set, collation.
 const KNOWN: &[(u16, &str, &str)] = &[
     (5, "latin1", "latin1_german1_ci"),
@@ -11,7 +14,7 @@ const KNOWN: &[(u16, &str, &str)] = &[
     (30, "latin5", "latin5_turkish_ci"),
     (31, "latin1", "latin1_german2_ci"),
     (33, "utf8", "utf8_general_ci"),
-    (45, "utf8mb4", "utf8mb4_general_ci"),
+    (UTF8MB4, "utf8mb4", "utf8mb4_general_ci"),
     (46, "utf8mb4", "utf8mb4_bin"),
     (47, "latin1", "latin1_bin"),
     (48, "latin1", "latin1_general_ci"),

@@ -52,7 +52,7 @@ const VERSION: &[u8] = b"version";
 pub struct Mysql {
     shared: Rc<Shared>,
     check: Target,
-    keys: ServerKeys,
+    keys: Option<ServerKeys>,
 }
 
 impl Plugin for Mysql {
@@ -142,15 +142,12 @@ fn check(
         return Err(format!("`check-user`: {user} is not among the `users`"));
     };
     let database = config.check_database.clone().unwrap_or_default();
-    let identity = account.identity(database.into_bytes(), CHECK_COLLATION, CHECK_DIALECT);
+    let identity = account.identity(database.into_bytes(), charset::UTF8MB4, CHECK_DIALECT);
     Ok(Target {
         group: None,
         ..identity.target()
     })
 }
-
-/// utf8mb4_general_ci
-const CHECK_COLLATION: u16 = 45;
 
 /// What most clients ask for, so that connections that are kept warm are of use to them.
 const CHECK_DIALECT: u32 = wire::capability::MULTI_RESULTS
@@ -161,7 +158,7 @@ const CHECK_DIALECT: u32 = wire::capability::MULTI_RESULTS
 impl Connect for Mysql {
     fn connect(&self, c: &mut Connection<'_>, target: &Target) -> Result<Vec<u8>, String> {
         let identity = Identity::of(target)?;
-        let opened = conversations::log_in(c, &identity, &self.shared.tracked, &self.keys)
+        let opened = conversations::log_in(c, &identity, &self.shared.tracked, self.keys.as_ref())
             .map_err(|trouble| trouble.to_string())?;
         for (key, value, time) in [
             (VERSION, &opened.version[..], MEMORY),

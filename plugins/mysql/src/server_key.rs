@@ -16,8 +16,6 @@ const END: &str = "-----END PUBLIC KEY-----";
 /// Which keys passwords are sent by.
 #[derive(Clone, Debug)]
 pub enum ServerKeys {
-    /// None: a server that wants the password does not get it.
-    None,
     /// Whatever key the server says.
     Any,
     /// One of these, which the server has to say.
@@ -29,16 +27,14 @@ pub enum ServerKeys {
 pub struct Key(PublicKey);
 
 impl ServerKeys {
-    /// `files`: the text of the file of keys, if there is one. `takes_any`: whether any other is taken, too.
+    /// `file`: the text of the file of keys, if there is one. `takes_any`: whether any key is taken. None: a server that
+    /// wants the password does not get it.
     ///
     /// # Errors
     /// The file has no key, or one that cannot be read; or any key is taken beside those of a file.
-    pub fn new(file: Option<&str>, takes_any: bool) -> Result<Self, String> {
+    pub fn new(file: Option<&str>, takes_any: bool) -> Result<Option<Self>, String> {
         let Some(file) = file else {
-            return Ok(match takes_any {
-                true => Self::Any,
-                false => Self::None,
-            });
+            return Ok(takes_any.then_some(Self::Any));
         };
         if takes_any {
             return Err(
@@ -64,7 +60,7 @@ impl ServerKeys {
                 "`server-public-key-path`: the file has no `{BEGIN}`: servers have theirs as public_key.pem among \
                  their data, or say it by SHOW STATUS LIKE 'Caching_sha2_password_rsa_public_key'"
             )),
-            false => Ok(Self::These(keys)),
+            false => Ok(Some(Self::These(keys))),
         }
     }
 
@@ -83,7 +79,6 @@ impl ServerKeys {
             Self::These(_) => Err(
                 "the server's public key is none of those in `server-public-key-path`".to_owned(),
             ),
-            Self::None => Err("no public key is taken for a server's".to_owned()),
         }
     }
 }
@@ -137,7 +132,7 @@ mod tests {
     #[test]
     fn only_the_server_can_read_a_password() {
         let key = key();
-        let keys = ServerKeys::new(None, true).unwrap();
+        let keys = ServerKeys::new(None, true).unwrap().unwrap();
         let hide = |challenge: &[u8]| {
             let public = keys.check(pem(&key).as_bytes()).unwrap();
             public.hide(b"correct horse battery staple", challenge)
@@ -161,17 +156,16 @@ mod tests {
     fn only_keys_that_the_operator_knows_are_taken() {
         let (one, other, stranger) = (pem(&key()), pem(&key()), pem(&key()));
         let file = format!("# of db1\n{one}\n# of db2\n{}", other.replace('\n', "\r\n"));
-        let keys = ServerKeys::new(Some(&file), false).unwrap();
+        let keys = ServerKeys::new(Some(&file), false).unwrap().unwrap();
         for known in [&one, &other] {
             assert!(keys.check(known.as_bytes()).is_ok());
         }
         assert!(keys.check(stranger.as_bytes()).is_err());
-        let any = ServerKeys::new(None, true).unwrap();
+        let any = ServerKeys::new(None, true).unwrap().unwrap();
         assert!(any.check(stranger.as_bytes()).is_ok());
         assert!(any.check(b"").is_err());
         assert!(any.check(&one.as_bytes()[..200]).is_err());
-        let none = ServerKeys::new(None, false).unwrap();
-        assert!(none.check(one.as_bytes()).is_err());
+        assert!(ServerKeys::new(None, false).unwrap().is_none());
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(crate) fn log_in(
     c: &mut Connection<'_>,
     identity: &Identity,
     tracked: &Tracked,
-    keys: &ServerKeys,
+    keys: Option<&ServerKeys>,
 ) -> Result<Opened, Trouble> {
     let (_, payload) = next(c)?;
     let greeting = Greeting::read(&payload)?;
@@ -134,7 +134,7 @@ fn authenticate(
     identity: &Identity,
     mut method: Method,
     mut challenge: Vec<u8>,
-    keys: &ServerKeys,
+    keys: Option<&ServerKeys>,
 ) -> Result<(), Trouble> {
     let user = &identity.user;
     let password = identity.password.as_bytes();
@@ -163,14 +163,14 @@ fn authenticate(
             Some((1, [3])) if method == Method::Sha2 => {}
             // It has not, and wants the password itself.
             Some((1, [4])) if method == Method::Sha2 => {
-                if matches!(keys, ServerKeys::None) {
+                let Some(keys) = keys else {
                     let why = format!(
                         "the server does not have the hash of user {user}'s password at hand, and wants the \
                          password itself, hidden by its public key: name a file of its key in \
                          `server-public-key-path`, or set `get-server-public-key` if nobody can pose as the server"
                     );
                     return Err(why.into());
-                }
+                };
                 c.write(&write::packet(
                     number.wrapping_add(1),
                     &[REQUEST_PUBLIC_KEY],

@@ -12,9 +12,6 @@ use crate::identity::Identity;
 use crate::settings::{self, Tracked, Values};
 use crate::wire::{Reader, write};
 
-/// utf8mb4_general_ci: for clients whose collation has a number that does not fit in the login.
-const UTF8MB4: u16 = 45;
-
 /// ER_UNKNOWN_COLLATION
 const UNKNOWN_COLLATION: u16 = 1273;
 
@@ -368,11 +365,11 @@ fn names(
     }
 }
 
-/// The number of the collation that a connection of this identity has.
+/// The number of the collation that a connection of this identity has: some have one that does not fit in a login.
 pub(super) fn collation(identity: &Identity) -> u16 {
     match identity.collation {
         number @ 1..=0xff => number,
-        _ => UTF8MB4,
+        _ => charset::UTF8MB4,
     }
 }
 

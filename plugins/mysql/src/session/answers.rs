@@ -189,7 +189,7 @@ impl Session {
             self.lease.locks = false;
         }
         // What a trigger has changed until then no server tells, not even later.
-        self.lease.has_failed |= !(is_done || text.is_repeatable);
+        self.lease.is_unsure |= !(is_done || text.is_repeatable);
         // Whatever transaction has ended ahead of it in the same text.
         self.lease.once |= text.once;
         let is_result = !matches!(end, End::Done { rows: false, .. } | End::Failed);

@@ -45,8 +45,6 @@ pub(super) struct Lease {
     pub(super) is_unanswered: bool,
     /// It may have left something that a reset removes.
     pub(super) is_unsure: bool,
-    /// What can write has failed, perhaps in the middle of it.
-    pub(super) has_failed: bool,
     /// What it has left no reset removes for sure.
     pub(super) closes: bool,
     /// It has left warnings or errors, which others could ask for.

@@ -154,7 +154,7 @@ impl Session {
     /// Whether the connection is not given to others as it is.
     fn needs_reset(&self) -> bool {
         let always = self.shared.config.reset == Reset::Always;
-        self.lease.is_unsure || self.lease.has_failed || always || self.has_left()
+        self.lease.is_unsure || always || self.has_left()
     }
 
     /// Learns from the server's variables and the client's how texts are read.
