@@ -1,8 +1,10 @@
 //! The clock of the limits on guest code: a thread that advances the engine's epoch.
 //!
 //! It ticks only while a plugin exists. The plugins keep it alive, so code never runs without
-//! the clock that ends it. While no code is called it ticks slowly, so that a relay with nothing to do
-//! is left alone by it; to stop it altogether, every call would have to make sure that it goes.
+//! the clock that ends it. Each tick takes the machine away from a worker for a moment, so they are close together only
+//! while there is something to time: a call that was found running, or a conversation. While calls come and go it
+//! only looks whether one stays, and while there are none it looks more seldom yet; to stop altogether, every
+//! call would have to make sure that it goes.
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,11 +19,14 @@ use wasmtime::Engine;
 /// before other tasks of its worker get their turn.
 pub(super) const TICK: Duration = Duration::from_millis(1);
 
-/// The same while no guest code is called. The first call after that is timed so roughly.
-const SLOW_TICK: Duration = Duration::from_millis(25);
+/// The same while no call was found running, but some have been made. A call may take so much longer than its limit.
+const LOOK: Duration = Duration::from_millis(5);
 
-/// Ticks without a call before they become slow.
-const QUIET: u32 = 250;
+/// The same while no guest code is called at all. The first call after that may take so much longer.
+const SLOW_LOOK: Duration = Duration::from_millis(25);
+
+/// Looks without a call before they become slow.
+const QUIET: u32 = 50;
 
 /// How many ticks a duration takes, rounded up and never none.
 pub(super) fn ticks(time: Duration) -> u64 {
@@ -158,7 +163,11 @@ fn tick(shared: &Shared, engine: &Engine) {
         if works || shared.called.swap(false, Relaxed) {
             quiet = 0;
         }
-        thread::sleep(if quiet < QUIET { TICK } else { SLOW_TICK });
+        thread::sleep(match quiet {
+            _ if works => TICK,
+            0..QUIET => LOOK,
+            _ => SLOW_LOOK,
+        });
         // One tick a turn, even when the machine kept this thread from running for longer: then
         // the guest most likely did not run either.
         engine.increment_epoch();
