@@ -16,6 +16,12 @@ pub(super) fn find(name: &str) -> Option<&'static [u8]> {
     Some(code)
 }
 
+/// All of them.
+#[cfg(test)]
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static [u8])> {
+    BUILTINS.iter().copied()
+}
+
 /// That there is no such plugin, and what to do.
 pub(super) fn missing(plugin: &str, name: &str) -> LoadError {
     let known: Vec<&str> = BUILTINS.iter().map(|(name, _)| *name).collect();

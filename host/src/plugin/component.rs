@@ -152,16 +152,7 @@ fn kind(bytes: &[u8]) -> Result<ModuleKind, String> {
 fn encode(engine: &Engine, module: &[u8], origin: Origin<'_>) -> Result<Vec<u8>, LoadError> {
     // The encoder trusts the module's structure, and panics where a section is cut short.
     Module::validate(engine, module).map_err(|error| origin.invalid(&error))?;
-    let encoded = ComponentEncoder::default()
-        .module(module)
-        .and_then(|encoder| {
-            encoder.adapter(
-                WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
-                WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-            )
-        })
-        .and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|error| {
+    encode_component(module).map_err(|error| {
         let (plugin, name) = origin.names();
         // A module without our metadata fails here for whatever it imports; that it is no
         // plugin is the better news.
@@ -176,6 +167,17 @@ fn encode(engine: &Engine, module: &[u8], origin: Origin<'_>) -> Result<Vec<u8>,
             },
         }
     })
+}
+
+/// Makes a component of a core module whose structure is sound.
+pub(super) fn encode_component(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    ComponentEncoder::default()
+        .module(module)?
+        .adapter(
+            WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+            WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )?
+        .encode()
 }
 
 /// Whether the contract's name stands anywhere in the bytes, as it does in the metadata that

@@ -12,19 +12,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use wasmtime::Store;
-use wasmtime::component::ResourceAny;
 
+use super::exports::{Exports, Object};
 use super::fault::{check_choice, check_steps, explain};
 use super::hooks::{Fault, MeasureReplies, SessionHooks, TimeLimit};
-use super::limits::CallTime;
+use super::limits::{CallTime, most_copied};
 use super::load::Plugin;
 use super::metrics::Hook;
 use super::output::Speaker;
 use super::plugin_log::PluginLog;
 use super::state::{GuestState, begin};
 use super::worker::Worker;
-use crate::contract::session_hooks::GuestSession;
-use crate::contract::session_side::SessionInstance;
 use crate::contract::{
     Choice, Disposition, Hooks, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Span, Step,
 };
@@ -40,7 +38,7 @@ pub(super) struct Instance {
 
 struct Live {
     store: Store<GuestState>,
-    exports: SessionInstance,
+    exports: Exports,
 }
 
 /// Who is to be woken when the instance faults, by session.
@@ -73,15 +71,12 @@ impl Instance {
         let mut store = GuestState::for_sessions(&plugin.engine, log, shared, &plugin.limits, time);
         begin(&mut store, Speaker::Plugin);
         let _working = plugin.ticking.works();
-        let exports = plugin
-            .sessions
-            .instantiate(&mut store)
+        let exports = instantiate(plugin, &mut store)
             .map_err(|error| explain(Hook::Instantiate.name(), &error, store.data_mut()))?;
         let hook = Hook::Configure.name();
         begin(&mut store, Speaker::Plugin);
         exports
-            .leaseway_plugin_plugin_meta()
-            .call_configure(&mut store, &plugin.config.json)
+            .configure(&mut store, &plugin.config.json)
             .map_err(|error| explain(hook, &error, store.data_mut()))?
             .map_err(|message| Fault::Trap {
                 hook,
@@ -163,7 +158,7 @@ pub struct SessionHandle {
     worker: Rc<Worker>,
     instance: Rc<Instance>,
     /// None only while the constructor has not returned.
-    resource: Option<ResourceAny>,
+    object: Option<Object>,
     seat: usize,
     /// The instance knows whom to wake.
     known: bool,
@@ -181,17 +176,16 @@ impl SessionHandle {
         let mut handle = Self {
             worker: Rc::clone(worker),
             instance,
-            resource: None,
+            object: None,
             seat,
             known: false,
         };
-        let resource = handle.enter(Hook::Construct, |live| {
+        let object = handle.enter(Hook::Construct, |live| {
             let output = &mut live.store.data_mut().output;
             output.seat(seat, info.id, &info.listener);
-            let session = live.exports.leaseway_plugin_session_hooks().session();
-            session.call_constructor(&mut live.store, info)
+            live.exports.open(&mut live.store, info)
         })?;
-        handle.resource = Some(resource);
+        handle.object = Some(object);
         Ok(handle)
     }
 
@@ -208,15 +202,12 @@ impl SessionHandle {
     fn method<R>(
         &self,
         hook: Hook,
-        call: impl FnOnce(&GuestSession<'_>, &mut Store<GuestState>, ResourceAny) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Exports, &mut Store<GuestState>, Object) -> wasmtime::Result<R>,
     ) -> Result<R, Fault> {
-        let Some(resource) = self.resource else {
+        let Some(object) = self.object else {
             return Err(self.instance.ended(hook));
         };
-        self.enter(hook, |live| {
-            let session = live.exports.leaseway_plugin_session_hooks().session();
-            call(&session, &mut live.store, resource)
-        })
+        self.enter(hook, |live| call(&live.exports, &mut live.store, object))
     }
 }
 
@@ -226,46 +217,46 @@ impl SessionHooks for SessionHandle {
     }
 
     fn choose_upstream(&mut self, client_bytes: &[u8]) -> Result<Choice, Fault> {
-        self.method(Hook::ChooseUpstream, |session, store, this| {
-            let choice = session.call_choose_upstream(store, this, client_bytes)?;
+        self.method(Hook::ChooseUpstream, |exports, store, this| {
+            let choice = exports.choose_upstream(store, this, client_bytes)?;
             check_choice(&choice)?;
             Ok(choice)
         })
     }
 
     fn on_leased(&mut self, lease: &Leased) -> Result<Vec<Step>, Fault> {
-        self.method(Hook::OnLeased, |session, store, this| {
-            checked(session.call_on_leased(store, this, lease)?)
+        self.method(Hook::OnLeased, |exports, store, this| {
+            checked(exports.on_leased(store, this, lease)?)
         })
     }
 
     fn on_lease_failed(&mut self, why: &LeaseError) -> Result<Vec<Step>, Fault> {
-        self.method(Hook::OnLeaseFailed, |session, store, this| {
-            checked(session.call_on_lease_failed(store, this, why)?)
+        self.method(Hook::OnLeaseFailed, |exports, store, this| {
+            checked(exports.on_lease_failed(store, this, why)?)
         })
     }
 
     fn on_data(&mut self, origin: Side, data: &[u8]) -> Result<Vec<Step>, Fault> {
-        self.method(Hook::OnData, |session, store, this| {
-            checked(session.call_on_data(store, this, origin, data)?)
+        self.method(Hook::OnData, |exports, store, this| {
+            checked(exports.on_data(store, this, origin, data)?)
         })
     }
 
     fn on_eof(&mut self, origin: Side) -> Result<Vec<Step>, Fault> {
-        self.method(Hook::OnEof, |session, store, this| {
-            checked(session.call_on_eof(store, this, origin)?)
+        self.method(Hook::OnEof, |exports, store, this| {
+            checked(exports.on_eof(store, this, origin)?)
         })
     }
 
     fn pool_return(&mut self, outcome: LeaseOutcome) -> Result<Disposition, Fault> {
-        self.method(Hook::PoolReturn, |session, store, this| {
-            session.call_pool_return(store, this, outcome)
+        self.method(Hook::PoolReturn, |exports, store, this| {
+            exports.pool_return(store, this, outcome)
         })
     }
 
     fn on_request_failed(&mut self, why: &LeaseError, replies: u32) -> Result<Vec<u8>, Fault> {
-        self.method(Hook::OnRequestFailed, |session, store, this| {
-            session.call_on_request_failed(store, this, why, replies)
+        self.method(Hook::OnRequestFailed, |exports, store, this| {
+            exports.on_request_failed(store, this, why, replies)
         })
     }
 
@@ -283,10 +274,12 @@ impl SessionHooks for SessionHandle {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        if let Some(resource) = self.resource.take() {
+        if let Some(object) = self.object.take() {
             // On a faulted instance there is nothing left to drop, and a fault in the guest's
             // destructor has been dealt with inside.
-            let _ = self.enter(Hook::Drop, |live| resource.resource_drop(&mut live.store));
+            let _ = self.enter(Hook::Drop, |live| {
+                live.exports.close(&mut live.store, object)
+            });
         }
         self.instance.seats.borrow_mut().leave(self.seat);
         self.instance.sessions.set(self.instance.sessions() - 1);
@@ -300,7 +293,7 @@ pub struct RepliesHandle {
     worker: Rc<Worker>,
     instance: Rc<Instance>,
     /// None only while the constructor has not returned.
-    resource: Option<ResourceAny>,
+    object: Option<Object>,
 }
 
 impl RepliesHandle {
@@ -310,13 +303,12 @@ impl RepliesHandle {
         let mut handle = Self {
             worker: Rc::clone(worker),
             instance,
-            resource: None,
+            object: None,
         };
-        let resource = handle.enter(Hook::Construct, |live| {
-            let replies = live.exports.leaseway_plugin_session_hooks().replies();
-            replies.call_constructor(&mut live.store)
+        let object = handle.enter(Hook::Construct, |live| {
+            live.exports.open_replies(&mut live.store)
         })?;
-        handle.resource = Some(resource);
+        handle.object = Some(object);
         Ok(handle)
     }
 
@@ -332,12 +324,11 @@ impl RepliesHandle {
 
 impl MeasureReplies for RepliesHandle {
     fn measure(&mut self, data: &[u8]) -> Result<Result<Vec<Span>, String>, Fault> {
-        let Some(resource) = self.resource else {
+        let Some(object) = self.object else {
             return Err(self.instance.ended(Hook::Measure));
         };
         self.enter(Hook::Measure, |live| {
-            let replies = live.exports.leaseway_plugin_session_hooks().replies();
-            replies.call_measure(&mut live.store, resource, data)
+            live.exports.measure(&mut live.store, object, data)
         })
     }
 
@@ -348,12 +339,26 @@ impl MeasureReplies for RepliesHandle {
 
 impl Drop for RepliesHandle {
     fn drop(&mut self) {
-        if let Some(resource) = self.resource.take() {
+        if let Some(object) = self.object.take() {
             // As for a session.
-            let _ = self.enter(Hook::Drop, |live| resource.resource_drop(&mut live.store));
+            let _ = self.enter(Hook::Drop, |live| {
+                live.exports.close_replies(&mut live.store, object)
+            });
         }
         self.instance.sessions.set(self.instance.sessions() - 1);
         self.worker.left(&self.instance);
+    }
+}
+
+fn instantiate(plugin: &Plugin, store: &mut Store<GuestState>) -> wasmtime::Result<Exports> {
+    match &plugin.direct {
+        Some(direct) => direct
+            .instantiate(store, most_copied(&plugin.limits))
+            .map(|calls| Exports::Direct(Box::new(calls))),
+        None => plugin
+            .sessions
+            .instantiate(store)
+            .map(|exports| Exports::Component(Box::new(exports))),
     }
 }
 

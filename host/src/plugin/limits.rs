@@ -9,6 +9,7 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::hooks::TimeLimit;
 use super::ticker::ticks;
+use crate::config::PluginLimits;
 
 /// Native stack that guest code may use.
 pub(super) const MAX_STACK: usize = 512 << 10;
@@ -16,7 +17,12 @@ pub(super) const MAX_STACK: usize = 512 << 10;
 pub(super) const MAX_STEPS: usize = 4096;
 /// Bytes that one call may hand to the host: results, log lines, bytes to write. Grows with
 /// `limits.max-shown`, so that a plugin can send on what it was shown.
-pub(super) const MIN_COPY: usize = 4 << 20;
+const MIN_COPY: usize = 4 << 20;
+/// The same under these limits.
+pub(super) fn most_copied(limits: &PluginLimits) -> usize {
+    MIN_COPY.max(limits.max_shown.saturating_mul(4))
+}
+
 /// Core instances in one component instance. The module, the adapter and what joins them are
 /// about five.
 const MAX_CORE_INSTANCES: usize = 64;

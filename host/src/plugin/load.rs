@@ -13,6 +13,7 @@ use wasmtime::{Cache, Config, Engine, OptLevel};
 
 use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
 use super::config_files::WithFiles;
+use super::direct::Direct;
 use super::error::LoadError;
 use super::fault::{check_target, explain};
 use super::hooks::TimeLimit;
@@ -39,7 +40,7 @@ const MAX_MODULE: u64 = 256 << 20;
 
 /// The WebAssembly engine of the process: compiles plugins and keeps their time.
 pub struct Runtime {
-    engine: Engine,
+    pub(super) engine: Engine,
     cache: Option<Cache>,
     ticker: Arc<Ticker>,
     metrics: Metrics,
@@ -51,6 +52,8 @@ pub struct Plugin {
     pub(super) engine: Engine,
     pub(super) sessions: SessionInstancePre<GuestState>,
     pub(super) conversations: ConversationInstancePre<GuestState>,
+    /// For sessions, where they can do without the component.
+    pub(super) direct: Option<Direct>,
     pub(super) config: WithFiles,
     pub(super) limits: PluginLimits,
     pub(super) metrics: Arc<PluginMetrics>,
@@ -115,7 +118,8 @@ impl Runtime {
         };
         let hits = self.cache_hits();
         let checked = prepare(&self.engine, &bytes, origin)?;
-        let plugin = self.finish(&checked, config, origin)?;
+        let direct = self.direct(&checked, &bytes, &config.name);
+        let plugin = self.finish(&checked, direct, config, origin)?;
         tracing::debug!(
             plugin = config.name,
             module,
@@ -171,6 +175,7 @@ impl Runtime {
     fn finish(
         &self,
         checked: &Checked,
+        direct: Option<Direct>,
         config: &PluginConfig,
         origin: Origin<'_>,
     ) -> Result<Plugin, LoadError> {
@@ -197,6 +202,7 @@ impl Runtime {
             engine: self.engine.clone(),
             sessions,
             conversations,
+            direct,
             config: with_files,
             limits: limits.clone(),
             metrics,
@@ -205,6 +211,16 @@ impl Runtime {
             settings,
             ticking,
         })
+    }
+
+    /// A core module without the component around it, if its hooks can be called so.
+    fn direct(&self, checked: &Checked, bytes: &[u8], plugin: &str) -> Option<Direct> {
+        if checked.kind == ModuleKind::Component {
+            return None;
+        }
+        Direct::new(&self.engine, bytes)
+            .inspect_err(|why| tracing::debug!(plugin, "called as a component: {why:#}"))
+            .ok()
     }
 
     fn link_sessions(&self, checked: &Checked) -> wasmtime::Result<SessionInstancePre<GuestState>> {

@@ -13,7 +13,7 @@ use super::plugin_log::PluginLog;
 use super::state::GuestState;
 
 /// A longer line is cut.
-const MAX_LINE: usize = 4 << 10;
+pub(super) const MAX_LINE: usize = 4 << 10;
 /// How much of stderr is kept for the message of a fault.
 const MAX_LAST_WORDS: usize = 1 << 10;
 

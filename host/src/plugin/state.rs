@@ -8,8 +8,9 @@ use wasmtime::{Engine, Store};
 
 use crate::config::PluginLimits;
 
+use super::direct::Guest;
 use super::hooks::TimeLimit;
-use super::limits::{CallTime, MIN_COPY, MemoryLimit, SPARE_HANDLES};
+use super::limits::{CallTime, MemoryLimit, SPARE_HANDLES, most_copied};
 use super::output::{Output, Speaker};
 use super::plugin_log::PluginLog;
 use super::sandbox::Wasi;
@@ -29,6 +30,10 @@ pub(super) struct GuestState {
     pub(super) connection_broke: bool,
     /// Something has been read from it.
     pub(super) heard: bool,
+    /// Where the host puts lists, if the instance is called without the component model.
+    pub(super) guest: Option<Guest>,
+    /// Objects that a constructor has made handles of during the call, for such an instance.
+    pub(super) made: Vec<u32>,
     /// Since when a conversation has computed; none while it waits for the network or a clock.
     computing: Option<Instant>,
 }
@@ -79,13 +84,15 @@ impl GuestState {
             connection: None,
             connection_broke: false,
             heard: false,
+            guest: None,
+            made: Vec::new(),
             computing: Some(Instant::now()),
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
         let sessions = limits.sessions_per_instance as usize;
         store.set_max_component_handles(sessions.saturating_add(SPARE_HANDLES));
-        store.set_hostcall_fuel(MIN_COPY.max(limits.max_shown.saturating_mul(4)));
+        store.set_hostcall_fuel(most_copied(limits));
         store
     }
 

@@ -41,6 +41,11 @@ impl Timers {
         }
     }
 
+    /// What the monotonic clock shows.
+    pub(super) fn uptime(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
     pub(super) fn add(&mut self, timer: Timer) -> wasmtime::Result<Resource<Pollable>> {
         let free = self.entries.iter().position(|t| matches!(t, Timer::Free));
         let index = match free {
@@ -170,7 +175,7 @@ async fn wait(
 /// `wasi:clocks/monotonic-clock`.
 pub(super) fn define_monotonic(to: &mut Defining<'_>) -> wasmtime::Result<()> {
     to.func_wrap("now", |s, (): ()| {
-        let since = s.data().wasi.timers.epoch.elapsed();
+        let since = s.data().wasi.timers.uptime();
         Ok((u64::try_from(since.as_nanos()).unwrap_or(u64::MAX),))
     })?;
     to.func_wrap("resolution", |_, (): ()| Ok((1u64,)))?;

@@ -10,6 +10,8 @@
 mod clocks;
 mod streams;
 
+use std::time::Duration;
+
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime::{Engine, StoreContextMut};
@@ -71,6 +73,17 @@ impl Wasi {
             random: WasiRandomCtx::default(),
             timers: Timers::new(),
         }
+    }
+
+    /// So many random bytes.
+    pub(super) fn random_bytes(&mut self, count: u64) -> wasmtime::Result<Vec<u8>> {
+        check_random(count)?;
+        random::Host::get_random_bytes(&mut self.random, count)
+    }
+
+    /// What the monotonic clock shows.
+    pub(super) fn uptime(&self) -> Duration {
+        self.timers.uptime()
     }
 }
 
@@ -201,9 +214,7 @@ fn no_terminal(
 /// All three interfaces at once: a function that an interface does not have is never looked up.
 fn define_random(to: &mut Defining<'_>) -> wasmtime::Result<()> {
     to.func_wrap("get-random-bytes", |mut s, (count,): (u64,)| {
-        check_random(count)?;
-        let context = &mut s.data_mut().wasi.random;
-        Ok((random::Host::get_random_bytes(context, count)?,))
+        Ok((s.data_mut().wasi.random_bytes(count)?,))
     })?;
     to.func_wrap("get-random-u64", |mut s, (): ()| {
         Ok((random::Host::get_random_u64(&mut s.data_mut().wasi.random)?,))

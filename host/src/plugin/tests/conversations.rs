@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::sandboxing::logged_async;
+use super::logged::logged_async;
 use super::*;
 use crate::plugin::Conversations;
 use crate::pool::{Caretaker, Greeting, Trouble};

@@ -337,3 +337,28 @@ fn count_files(dir: &Path) -> usize {
         })
         .sum()
 }
+
+/// Or they would be called through the component model, which costs three times as much.
+#[test]
+fn first_party_plugins_are_called_directly() {
+    let runtime = runtime();
+    for (name, code) in crate::plugin::builtin::all() {
+        let direct = crate::plugin::direct::Direct::new(&runtime.engine, code);
+        direct
+            .map(drop)
+            .unwrap_or_else(|why| panic!("{name}: {why:#}"));
+    }
+}
+
+/// One that wants more than is known is still called as a component, as far as that knows it.
+#[test]
+fn a_module_with_other_imports_is_called_as_a_component() {
+    let code = fs::read(hostile()).unwrap();
+    let runtime = runtime();
+    let other = replace(&code, b"fd_readdir", b"sock_other");
+    let why = crate::plugin::direct::Direct::new(&runtime.engine, &other).map(drop);
+    assert_eq!(
+        why.unwrap_err().to_string(),
+        "sock_other is for the adapter"
+    );
+}

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod as_component;
 mod config_files;
 mod containment;
 mod conversations;
 mod loading;
+mod logged;
 mod sandboxing;
 mod storing;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,8 +33,7 @@ pub(crate) fn hostile() -> &'static Path {
 
 fn build() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    let target = target.join("wasm");
+    let target = target_dir().join("wasm");
     let status = Command::new(env!("CARGO"))
         .current_dir(&root)
         .args(["build", "--release", "--quiet", "--target", "wasm32-wasip1"])
@@ -44,6 +46,16 @@ fn build() -> PathBuf {
          LEASEWAY_PLUGINS to a folder with hostile.wasm"
     );
     target.join("wasm32-wasip1/release/leaseway_hostile.wasm")
+}
+
+fn target_dir() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    std::env::var_os("CARGO_TARGET_DIR").map_or(own, PathBuf::from)
+}
+
+/// One that has compiled the fixture before, if possible.
+fn runtime() -> Runtime {
+    Runtime::new(Some(&target_dir().join("tmp/compiled-plugins"))).unwrap()
 }
 
 fn config(config: Value) -> PluginConfig {
@@ -65,7 +77,9 @@ fn load_with(deed: Value, limits: PluginLimits) -> Arc<Plugin> {
         limits,
         ..config(deed)
     };
-    Runtime::new(None).unwrap().load(&config).unwrap()
+    let plugin = runtime().load(&config).unwrap();
+    assert!(plugin.direct.is_some(), "it is called as a component");
+    plugin
 }
 
 fn worker(deed: Value) -> WorkerPlugin {

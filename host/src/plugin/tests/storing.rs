@@ -106,7 +106,7 @@ fn entries_expire_and_the_contracts_limits_hold() {
 
 #[test]
 fn the_limits_of_the_section_hold_and_are_measured() {
-    let runtime = Runtime::new(None).unwrap();
+    let runtime = runtime();
     let mut registry = Registry::default();
     runtime.register(&mut registry);
     let mut config = config(storing());
