@@ -91,6 +91,8 @@ fn hook_names(hooks: crate::contract::Hooks) -> Vec<&'static str> {
         (Hooks::CONNECT, "connect"),
         (Hooks::RESET, "reset"),
         (Hooks::PROBE, "probe"),
+        (Hooks::REPLIES, "replies"),
+        (Hooks::ON_REQUEST_FAILED, "on-request-failed"),
     ]
     .into_iter()
     .filter(|(hook, _)| hooks.contains(*hook))
@@ -130,6 +132,16 @@ mod tests {
                 .contains("did you mean \"builtin:redis\"?"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn every_hook_is_named() {
+        let contract = include_str!("../../../guest-sdk/wit/leaseway.wit");
+        let (_, flags) = contract.split_once("flags hooks {").unwrap();
+        let (flags, _) = flags.split_once('}').unwrap();
+        let lines = flags.lines().map(str::trim);
+        let names: Vec<&str> = lines.filter_map(|line| line.strip_suffix(',')).collect();
+        assert_eq!(hook_names(Hooks::all()), names);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(super) enum Peer {
     BareLending,
     /// Without a plugin: one connection a session.
     Plain,
+    /// The same with one worker: what a relay of ours costs that neither lends nor asks a plugin.
+    PlainOneWorker,
     /// Under a plugin that only chooses: one connection a session.
     Chooser,
     /// Under a plugin that is shown every byte, and keeps its connection.
@@ -99,6 +101,7 @@ impl Peer {
             Self::Bare => "bare copy loop",
             Self::BareLending => "bare loop, exclusive leases",
             Self::Plain => "leaseway, no plugin",
+            Self::PlainOneWorker => "leaseway, no plugin, 1 worker",
             Self::Chooser => "leaseway, choosing plugin",
             Self::Passer => "leaseway, passing plugin",
             Self::Redis => "leaseway, redis plugin",
@@ -418,7 +421,10 @@ impl Running {
             _ => "",
         };
         let workers = match peer {
-            Peer::PostgresOneWorker | Peer::PostgresBefore | Peer::Http1OneWorker => Some(1),
+            Peer::PlainOneWorker
+            | Peer::PostgresOneWorker
+            | Peer::PostgresBefore
+            | Peer::Http1OneWorker => Some(1),
             _ => None,
         };
         let config = configs::leaseway(&Leaseway {

@@ -40,10 +40,12 @@ const LATE: Kind = Kind {
     better: Better::Less,
 };
 
-/// Leaseway with one worker beside a rival that has one thread, and with all cores.
-const PEERS: [Peer; 4] = [
+/// Leaseway with one worker beside a rival that has one thread, and with all cores. Without a plugin it lends nothing, so each
+/// client has a connection: that is the least that its own work costs.
+const PEERS: [Peer; 5] = [
     Peer::Direct,
     Peer::PgBouncer,
+    Peer::PlainOneWorker,
     Peer::PostgresOneWorker,
     Peer::Postgres,
 ];
