@@ -99,6 +99,7 @@ bind = "[::]:6380"
 plugin = "z"
 upstreams = ["far"]
 max-sessions = 1
+first-byte-timeout = "6s"
 preread-timeout = "1s"
 idle-timeout = "2s"
 session-timeout = "3s"
@@ -228,6 +229,7 @@ fn what_is_left_out_has_its_documented_default() {
             plugin: None,
             upstreams: vec!["server".to_owned()],
             max_sessions: 20_000,
+            first_byte_timeout: None,
             preread_timeout: Duration::from_secs(10),
             idle_timeout: None,
             session_timeout: None,
@@ -326,6 +328,7 @@ fn every_key_arrives_where_it_belongs() {
             plugin: Some("z".to_owned()),
             upstreams: vec!["far".to_owned()],
             max_sessions: 1,
+            first_byte_timeout: Some(Duration::from_secs(6)),
             preread_timeout: Duration::from_secs(1),
             idle_timeout: Some(Duration::from_secs(2)),
             session_timeout: Some(Duration::from_secs(3)),

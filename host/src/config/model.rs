@@ -275,6 +275,8 @@ pub struct ListenerConfig {
     pub upstreams: Vec<String>,
     /// `max-sessions`: further clients wait in the accept backlog. Default 20000.
     pub max_sessions: u32,
+    /// `first-byte-timeout`: from accept to the first byte of the client. Default none.
+    pub first_byte_timeout: Option<Duration>,
     /// `preread-timeout`: for a client to finish bytes that `choose-upstream` needs. Default 10s.
     pub preread_timeout: Duration,
     /// `idle-timeout`: without a byte either way. Default none.
@@ -304,6 +306,7 @@ impl Default for ListenerConfig {
             plugin: None,
             upstreams: Vec::new(),
             max_sessions: 20_000,
+            first_byte_timeout: None,
             preread_timeout: Duration::from_secs(10),
             idle_timeout: None,
             session_timeout: None,

@@ -161,6 +161,10 @@ impl Clock {
             self.choosing
                 .map(|since| (since + config.preread_timeout, "preread-timeout")),
             config
+                .first_byte_timeout
+                .filter(|_| !engine.client_has_spoken())
+                .map(|limit| (self.started + limit, "first-byte-timeout")),
+            config
                 .session_timeout
                 .map(|limit| (self.started + limit, "session-timeout")),
             config

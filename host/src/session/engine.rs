@@ -218,6 +218,11 @@ impl Engine {
         half.passing == 0 && half.uncovered() < self.limits.max_shown
     }
 
+    /// Whether the client has said anything yet.
+    pub fn client_has_spoken(&self) -> bool {
+        self.client.spoke
+    }
+
     /// Whether the client has said all that it will say.
     pub fn client_has_ended(&self) -> bool {
         self.client.ended
@@ -257,6 +262,7 @@ impl Engine {
     pub fn filled(&mut self, side: Side, count: usize) {
         let half = self.half_mut(side);
         half.hungry = half.input.filled(count);
+        half.spoke |= count > 0;
         if side == Side::Upstream && count > 0 {
             self.barren_leases = 0;
             if let LeaseState::Held(held) = &mut self.lease {

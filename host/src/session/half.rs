@@ -110,6 +110,8 @@ pub(super) struct Half {
     pub(super) shut: bool,
     /// The last read has filled all its room: there is more.
     pub(super) hungry: bool,
+    /// It has sent something.
+    pub(super) spoke: bool,
     /// Uncovered bytes that the plugin was last shown, and did not cover.
     pub(super) shown: usize,
 }
@@ -130,6 +132,7 @@ impl Half {
             cut: false,
             shut: false,
             hungry: false,
+            spoke: false,
             shown: 0,
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn read(name: &str, mut table: Table<'_>) -> Option<Listener> {
         max_sessions: table.or("max-sessions", default.max_sessions, |value| {
             value.number(1..=MAX_SESSIONS)
         }),
+        first_byte_timeout: table.optional("first-byte-timeout", time),
         preread_timeout: table.or("preread-timeout", default.preread_timeout, time),
         idle_timeout: table.optional("idle-timeout", time),
         session_timeout: table.optional("session-timeout", time),

@@ -10,6 +10,7 @@ use super::toy::target;
 use super::world::{Event, World};
 use crate::config::ListenerConfig;
 use crate::contract::{Deadline, Disposition, EndReason, Hooks, LeaseOutcome, Side, Step};
+use crate::copy::{BufferPool, Room};
 use crate::session::clock::{Clock, Passed};
 use crate::session::engine::OUTPUT_HIGH_WATER;
 use crate::session::{End, Engine, EngineLimits};
@@ -220,6 +221,16 @@ impl Ticking {
         timeout(Duration::from_millis(ms), next).await.ok()
     }
 
+    /// The client sends this.
+    fn hears(&mut self, bytes: &[u8]) {
+        let pool = BufferPool::new();
+        let Room::Memory(room) = self.engine.room(Side::Client, &pool) else {
+            panic!("what is short needs no pipe");
+        };
+        room[..bytes.len()].copy_from_slice(bytes);
+        self.engine.filled(Side::Client, bytes.len());
+    }
+
     fn has_taken(&self, ms: u64) {
         let took = self.begun.elapsed().as_millis();
         assert!(
@@ -287,5 +298,25 @@ fn the_limits_of_the_config_hold_beside_it() {
             Some(Passed::Limit("session-timeout"))
         );
         it.has_taken(2_000);
+    });
+}
+
+#[test]
+fn a_client_that_says_nothing_has_its_own_limit() {
+    let config = || ListenerConfig {
+        first_byte_timeout: Some(Duration::from_secs(2)),
+        ..ListenerConfig::default()
+    };
+    with_clock(config(), |mut it| async move {
+        assert_eq!(
+            it.passed(9_000).await,
+            Some(Passed::Limit("first-byte-timeout"))
+        );
+        it.has_taken(2_000);
+    });
+    with_clock(config(), |mut it| async move {
+        assert_eq!(it.passed(1_000).await, None);
+        it.hears(b"x");
+        assert_eq!(it.passed(1 << 40).await, None);
     });
 }
