@@ -47,6 +47,21 @@ async fn ended_by_timeout(relay: &Relay) {
     .await;
 }
 
+/// Whoever has said something may be silent afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_says_nothing_at_all_may_not_stay() {
+    let redis = RedisServer::start(&[]).await;
+    let config = ONE_CONNECTION.replace("stall-timeout", "first-byte-timeout");
+    let address = redis.addr().to_string();
+    let relay = Relay::start_with(&config, &[("redis", &address), ("stall", "2s")]).await;
+    let mut other = Resp::connect(relay.addr()).await;
+    assert_eq!(other.cmd(&["GET", "k"]).await, Reply::Null);
+    let mut silent = Resp::connect(relay.addr()).await;
+    assert!(silent.read_to_end().await.unwrap().is_empty());
+    ended_by_timeout(&relay).await;
+    assert_eq!(other.cmd(&["GET", "k"]).await, Reply::Null);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_a_request_does_not_hold_the_connection() {
     let redis = RedisServer::start(&[]).await;
