@@ -16,7 +16,7 @@ use super::output::printable;
 use super::sandbox;
 
 /// The package that makes a component a plugin.
-const CONTRACT: &str = "leaseway:plugin";
+pub(super) const CONTRACT: &str = "leaseway:plugin";
 /// The versions of it that this host speaks, for people.
 pub(super) const CONTRACT_RANGE: &str = "0.1.x";
 /// The same for the check: a version is compatible if it begins so.

@@ -9,7 +9,7 @@ use super::lift::Reader;
 use super::{Guest, wasi};
 use crate::contract::session_side::leaseway::plugin::log::{Host as _, Level};
 use crate::contract::session_side::leaseway::plugin::store::Refusal;
-use crate::plugin::component::Interface;
+use crate::plugin::component::{CONTRACT, Interface};
 use crate::plugin::fault::Forbidden;
 use crate::plugin::output::MAX_LINE;
 use crate::plugin::state::GuestState;
@@ -33,7 +33,8 @@ pub(super) fn define(linker: &mut Linker<GuestState>, module: &Module) -> wasmti
         let Some(ty) = import.ty().func().cloned() else {
             bail!("{from} {name} is no function");
         };
-        let interface = Interface::parse(from.strip_prefix(EXPORTED).unwrap_or(from));
+        let interface = Interface::parse(from.strip_prefix(EXPORTED).unwrap_or(from))
+            .filter(|interface| interface.package == CONTRACT);
         match interface.map(|interface| interface.name) {
             None if from == wasi::MODULE => wasi::define(linker, name, ty)?,
             Some("log") => log(linker, from, name)?,

@@ -4,7 +4,8 @@
 //! code: for each call the function is looked up again, handles are checked out and in, and each list is moved by a
 //! function of its own. Most plugins are built as core modules, of which the host makes the component itself; their
 //! functions can be called by the same convention, the canonical ABI, without it. That is done
-//! here, for session hooks: what is [linked](imports), what is [read](lift) of the guest's memory, and the calls.
+//! here, for session hooks: what a module must [be like](shape), what is [linked](imports), what is [read](lift) of the guest's
+//! memory, and the calls.
 //! A module that wants anything that is not known here, and a plugin that comes as a component, are called as
 //! components; so is every conversation, where the network takes the time.
 //!
@@ -12,6 +13,7 @@
 
 mod imports;
 mod lift;
+mod shape;
 mod wasi;
 
 use wasmtime::{
@@ -26,16 +28,10 @@ use crate::contract::{
     Choice, Disposition, EndReason, LeaseError, LeaseOutcome, Leased, SessionInfo, Side, Span, Step,
 };
 
-/// What all names of the contract's exports begin with, up to the interface.
-const PACKAGE: &str = "leaseway:plugin/";
-
 /// A module that can be called so, ready to be instantiated.
 pub(super) struct Direct {
     module: InstancePre<GuestState>,
-    /// What the names of its hooks begin with.
-    hooks: String,
-    /// The same of `describe` and `configure`.
-    meta: String,
+    names: shape::Names,
 }
 
 /// Where lists go in a guest's memory.
@@ -87,29 +83,19 @@ impl Direct {
     /// It cannot be called so, for whatever reason.
     pub(super) fn new(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self> {
         let module = Module::from_binary(engine, code)?;
-        let before = |function: &str| {
-            let mut names = module.exports().map(|export| export.name());
-            let found = names.find_map(|name| {
-                let before = name.strip_suffix(function)?;
-                before.starts_with(PACKAGE).then(|| before.to_owned())
-            });
-            found.ok_or_else(|| format_err!("there is no {function}"))
-        };
-        let hooks = before("#[constructor]session")?;
-        let meta = before("#configure")?;
+        let names = shape::check(&module, code)?;
         let mut linker = Linker::new(engine);
         imports::define(&mut linker, &module)?;
         Ok(Self {
             module: linker.instantiate_pre(&module)?,
-            hooks,
-            meta,
+            names,
         })
     }
 
     /// Instantiates it. `budget`: bytes that one call may hand to the host.
     ///
     /// # Errors
-    /// It trapped, or does not have all that is called.
+    /// It trapped.
     pub(super) fn instantiate(
         &self,
         store: &mut Store<GuestState>,
@@ -130,13 +116,13 @@ impl Direct {
         let mut meta = Functions {
             instance,
             store: &mut *store,
-            before: &self.meta,
+            before: &self.names.meta,
         };
         let configure = meta.answering("#configure")?;
         let mut hooks = Functions {
             instance,
             store,
-            before: &self.hooks,
+            before: &self.names.hooks,
         };
         Ok(Calls {
             guest,

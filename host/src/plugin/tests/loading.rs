@@ -362,3 +362,19 @@ fn a_module_with_other_imports_is_called_as_a_component() {
         "sock_other is for the adapter"
     );
 }
+
+/// A component does without a destructor; called directly, every session of it would fail.
+#[test]
+fn a_module_without_a_destructor_is_called_as_a_component() {
+    let code = fs::read(hostile()).unwrap();
+    let other = replace(&code, b"#[dtor]session", b"#[dtor]another");
+    let folder = Folder::new();
+    let config = PluginConfig {
+        module: ModuleSource::File(folder.file("plugin.wasm", &other)),
+        ..config(json!({}))
+    };
+    let plugin = runtime().load(&config).unwrap();
+    assert!(plugin.direct.is_none());
+    let worker = WorkerPlugin::new(plugin);
+    assert!(open(&worker, 1).on_data(Side::Client, b"x").is_ok());
+}

@@ -6,6 +6,7 @@ mod as_component;
 mod config_files;
 mod containment;
 mod conversations;
+mod direct;
 mod loading;
 mod logged;
 mod sandboxing;
