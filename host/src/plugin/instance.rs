@@ -1,7 +1,7 @@
 //! One instance and the sessions on it: the calls of the hot path, and what a fault does.
 //!
-//! A call borrows the instance for its time, and no host function calls back into the guest, so
-//! an instance is never entered twice. A fault drops the instance's memory at once and wakes
+//! A call borrows the instance for its time, and a host function calls back into the guest for nothing but room
+//! for its answer, so an instance is never entered twice. A fault drops the instance's memory at once and wakes
 //! every session on it.
 
 use std::cell::{Cell, RefCell};

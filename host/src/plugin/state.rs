@@ -32,6 +32,8 @@ pub(super) struct GuestState {
     pub(super) heard: bool,
     /// Where the host puts lists, if the instance is called without the component model.
     pub(super) guest: Option<Guest>,
+    /// Such an instance is asked for room or frees some, and may call nothing meanwhile.
+    pub(super) quiet: bool,
     /// Objects that a constructor has made handles of during the call, for such an instance.
     pub(super) made: Vec<u32>,
     /// Since when a conversation has computed; none while it waits for the network or a clock.
@@ -85,6 +87,7 @@ impl GuestState {
             connection_broke: false,
             heard: false,
             guest: None,
+            quiet: false,
             made: Vec::new(),
             computing: Some(Instant::now()),
         };

@@ -76,6 +76,7 @@ fn resource(
     }
     linker
         .func_wrap(from, name, |mut s: Calling<'_>, object: u32| {
+            may_call(&s)?;
             let made = &mut s.data_mut().made;
             if made.len() >= MAX_HANDLES {
                 let what = format!("made more than {MAX_HANDLES} handles in one call");
@@ -113,13 +114,14 @@ fn log(linker: &mut Linker<GuestState>, from: &str, name: &str) -> wasmtime::Res
             },
         ),
         "enabled" => linker.func_wrap(from, name, |mut s: Calling<'_>| {
-            match s.data_mut().enabled() {
+            may_call(&s)?;
+            wasmtime::Result::Ok(match s.data_mut().enabled() {
                 Level::Trace => 0,
                 Level::Debug => 1,
                 Level::Info => 2,
                 Level::Warn => 3,
                 Level::Error => 4,
-            }
+            })
         }),
         _ => bail!("{from} has no {name}"),
     }
@@ -190,12 +192,23 @@ fn store(linker: &mut Linker<GuestState>, from: &str, name: &str) -> wasmtime::R
     .map(|_| ())
 }
 
+/// Not while it is asked for room or frees some.
+fn may_call(s: &Calling<'_>) -> Result<(), Forbidden> {
+    match s.data().quiet {
+        false => Ok(()),
+        true => Err(Forbidden(
+            "called the host where it may only make room or free some".to_owned(),
+        )),
+    }
+}
+
 fn guest(s: &Calling<'_>) -> wasmtime::Result<Guest> {
     let guest = s.data().guest.clone();
     guest.ok_or_else(|| Forbidden("called the host before it was there".to_owned()).into())
 }
 
 fn read<'a>(s: &'a Calling<'_>) -> wasmtime::Result<Reader<'a>> {
+    may_call(s)?;
     let guest = s.data().guest.as_ref();
     let guest = guest.ok_or_else(|| Forbidden("called the host before it was there".to_owned()))?;
     Ok(Reader::new(guest.memory.data(s), 0))

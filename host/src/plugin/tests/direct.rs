@@ -269,6 +269,28 @@ fn a_module_whose_texts_are_not_utf8_is_called_as_a_component() {
     }
 }
 
+/// Or it would call itself through the host, which keeps what it has found for each of these calls.
+#[test]
+fn the_host_is_not_called_while_it_asks_for_room_or_gives_an_answer_back() {
+    let call = "(call $get (i32.const 0) (i32.const 0) (i32.const 32))";
+    let new = "(drop (call $new (i32.const 0)))";
+    let post = format!("cabi_post_{HOOKS}#[method]session.on-data");
+    for call in [call, new] {
+        let realloc = format!("(param i32 i32 i32 i32) (result i32) {call} (i32.const 2048)");
+        let back = format!("(param i32) {call}");
+        for own in [("cabi_realloc", realloc.as_str()), (&post, &back)] {
+            let why = start(&module(&[own])).show(b"x").unwrap_err();
+            assert_eq!(
+                why,
+                "called the host where it may only make room or free some"
+            );
+        }
+    }
+    let data = format!("(param i32 i32 i32 i32) (result i32) {call} {ZEROS}");
+    let may = format!("{HOOKS}#[method]session.on-data");
+    start(&module(&[(&may, &data)])).show(b"x").unwrap();
+}
+
 /// What a guest says of its memory is not taken on trust.
 #[test]
 fn what_lies_outside_of_the_guests_memory_is_a_fault() {
