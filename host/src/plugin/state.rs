@@ -34,7 +34,7 @@ pub(super) struct GuestState {
     pub(super) guest: Option<Guest>,
     /// Such an instance is asked for room or frees some, and may call nothing meanwhile.
     pub(super) quiet: bool,
-    /// Objects that a constructor has made handles of during the call, for such an instance.
+    /// Objects that it has made handles of during the call.
     pub(super) made: Vec<u32>,
     /// Since when a conversation has computed; none while it waits for the network or a clock.
     computing: Option<Instant>,
@@ -131,6 +131,7 @@ pub(super) fn resume(store: &mut Store<GuestState>, connection: TcpStream) {
 pub(super) fn begin(store: &mut Store<GuestState>, speaker: Speaker) {
     let state = store.data_mut();
     state.memory.forget();
+    state.made.clear();
     state.output.begin(speaker);
     let ticks = state.time.start();
     store.set_epoch_deadline(ticks);

@@ -426,7 +426,6 @@ fn made(
     store: &mut Store<GuestState>,
     construct: impl FnOnce(&mut Store<GuestState>) -> wasmtime::Result<u32>,
 ) -> wasmtime::Result<Object> {
-    store.data_mut().made.clear();
     let handle = construct(store)?;
     let made = &store.data().made;
     let object = handle.checked_sub(1).and_then(|at| made.get(at as usize));

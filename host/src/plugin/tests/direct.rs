@@ -291,6 +291,22 @@ fn the_host_is_not_called_while_it_asks_for_room_or_gives_an_answer_back() {
     start(&module(&[(&may, &data)])).show(b"x").unwrap();
 }
 
+#[test]
+fn handles_of_one_call_do_not_count_in_the_next() {
+    let data = format!("{HOOKS}#[method]session.on-data");
+    let three = "(drop (call $new (i32.const 1)))".repeat(3);
+    let body = format!("(param i32 i32 i32 i32) (result i32) {three} {ZEROS}");
+    let mut started = start(&module(&[(&data, &body)]));
+    let Started { store, calls } = &mut started;
+    begin(store, Speaker::Plugin);
+    let session = calls.open(store, &info(1)).unwrap();
+    for _ in 0..20 {
+        begin(store, Speaker::Plugin);
+        calls.on_data(store, session, Side::Client, b"x").unwrap();
+    }
+    started.show(b"x").unwrap();
+}
+
 /// What a guest says of its memory is not taken on trust.
 #[test]
 fn what_lies_outside_of_the_guests_memory_is_a_fault() {
