@@ -307,6 +307,19 @@ fn handles_of_one_call_do_not_count_in_the_next() {
     started.show(b"x").unwrap();
 }
 
+/// As the canonical ABI has it: a guest may free what it has been handed, whatever its length.
+#[test]
+fn room_for_nothing_is_asked_for_as_well() {
+    let data = format!("{HOOKS}#[method]session.on-data");
+    let body = format!(
+        "(param i32 i32 i32 i32) (result i32)
+        (if (i32.ne (local.get 2) (i32.const 2048)) (then unreachable)) {ZEROS}"
+    );
+    let mut started = start(&module(&[(&data, &body)]));
+    started.show(b"x").unwrap();
+    started.show(b"").unwrap();
+}
+
 /// What a guest says of its memory is not taken on trust.
 #[test]
 fn what_lies_outside_of_the_guests_memory_is_a_fault() {
