@@ -125,13 +125,17 @@ fn random_get(mut s: Calling<'_>, at: i32, count: i32) -> wasmtime::Result<i32> 
 
 fn clock_time_get(mut s: Calling<'_>, clock: i32, _precision: i64, at: i32) -> i32 {
     let since = match clock {
-        0 => SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default(),
+        0 => wall_time(),
         1 => s.data().wasi.uptime(),
         _ => return INVALID,
     };
     put(&mut s, at, &nanos(since).to_le_bytes())
+}
+
+/// Since 1970.
+fn wall_time() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -172,7 +176,8 @@ fn fd_write(mut s: Calling<'_>, file: i32, parts: i32, count: i32, written: i32)
     put(&mut s, written, &taken.to_le_bytes())
 }
 
-/// What is ready now: a timer of no time, and whatever is no timer. Anything else would be a wait.
+/// What is ready now: a timer of no time or of a time that is over, and whatever is no timer. Anything
+/// else would be a wait.
 fn poll_oneoff(
     mut s: Calling<'_>,
     subscriptions: i32,
@@ -181,6 +186,12 @@ fn poll_oneoff(
     ready: i32,
 ) -> wasmtime::Result<i32> {
     const CLOCK: u8 = 0;
+    /// A flag of a timer: its time is one of the clock, not from now.
+    const ABSOLUTE: u8 = 1;
+    if count == 0 {
+        return Ok(INVALID);
+    }
+    let (wall, uptime) = (nanos(wall_time()), nanos(s.data().wasi.uptime()));
     let mut written = Vec::new();
     let (bytes, _) = memory(&mut s);
     let reader = Reader::new(bytes, 0);
@@ -189,13 +200,24 @@ fn poll_oneoff(
         let Some(Ok(one)) = at.map(|at| reader.slice(at, SUBSCRIPTION_SIZE)) else {
             return Ok(FAULT);
         };
-        let (kind, timeout) = (one[8], &one[24..32]);
-        if kind != CLOCK || timeout == [0; 8] {
-            let mut event = [0; EVENT_SIZE as usize];
-            event[..8].copy_from_slice(&one[..8]);
-            event[10] = kind;
-            written.extend(event);
+        let kind = one[8];
+        if kind == CLOCK {
+            let now = match one[16..20] {
+                [0, 0, 0, 0] => wall,
+                [1, 0, 0, 0] => uptime,
+                _ => return Ok(INVALID),
+            };
+            let mut time = [0; 8];
+            time.copy_from_slice(&one[24..32]);
+            let over = if one[40] & ABSOLUTE == 0 { 0 } else { now };
+            if u64::from_le_bytes(time) > over {
+                continue;
+            }
         }
+        let mut event = [0; EVENT_SIZE as usize];
+        event[..8].copy_from_slice(&one[..8]);
+        event[10] = kind;
+        written.extend(event);
     }
     if written.is_empty() {
         return Err(forbidden(

@@ -350,3 +350,40 @@ fn what_lies_outside_of_the_guests_memory_is_a_fault() {
         assert!(why.starts_with("returned the handle "), "{why}");
     }
 }
+
+/// A time that is over is no wait, and nothing is nothing to wait for; a time to come is.
+#[test]
+fn a_poll_for_what_is_over_returns() {
+    let data = format!("{HOOKS}#[method]session.on-data");
+    // Clock, timeout in nanoseconds, whether that is a time of the clock; how many, and what the poll returns.
+    for (clock, timeout, flags, count, errno) in [
+        (1, 1_u64, 1, 1, 0),
+        (0, 1, 1, 1, 0),
+        (1, 0, 0, 1, 0),
+        (7, 0, 0, 1, 28),
+        (1, 0, 0, 0, 28),
+    ] {
+        let body = format!(
+            "(param i32 i32 i32 i32) (result i32)
+            (i32.store (i32.const 272) (i32.const {clock}))
+            (i64.store (i32.const 280) (i64.const {timeout}))
+            (i32.store16 (i32.const 296) (i32.const {flags}))
+            (call $poll (i32.const 256) (i32.const 512) (i32.const {count}) (i32.const 1024))
+            (if (i32.ne (i32.const {errno})) (then unreachable)) {ZEROS}"
+        );
+        let shown = start(&module(&[(&data, &body)])).show(b"x");
+        assert_eq!(shown, Ok(()), "{clock} {timeout} {flags} {count}");
+    }
+    for (clock, timeout, flags) in [(1, 1_u64, 0), (1, u64::MAX >> 1, 1), (0, u64::MAX >> 1, 1)] {
+        let body = format!(
+            "(param i32 i32 i32 i32) (result i32)
+            (i32.store (i32.const 272) (i32.const {clock}))
+            (i64.store (i32.const 280) (i64.const {timeout}))
+            (i32.store16 (i32.const 296) (i32.const {flags}))
+            (drop (call $poll (i32.const 256) (i32.const 512) (i32.const 1) (i32.const 1024)))
+            {ZEROS}"
+        );
+        let why = start(&module(&[(&data, &body)])).show(b"x").unwrap_err();
+        assert_eq!(why, "wanted to sleep: session hooks must not wait");
+    }
+}
