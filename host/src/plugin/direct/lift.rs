@@ -85,7 +85,8 @@ impl<'a> Reader<'a> {
         String::from_utf8(self.bytes(at)?).map_err(|_| malformed("a text that is not UTF-8"))
     }
 
-    /// A list of values, whose pointer and length stand there.
+    /// A list of values, whose pointer and length stand there. What they take up here is counted, if that is more
+    /// than they do there.
     fn list<T>(
         &mut self,
         at: u32,
@@ -94,10 +95,14 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<T>> {
         let (start, count) = (self.word(at)?, self.word(field(at, 4)?)?);
         let length = count.checked_mul(size).ok_or_else(too_much)?;
-        self.pay(length as usize)?;
-        // No more than there can be: what is allocated has been paid for.
+        let here = (count as usize).checked_mul(size_of::<T>());
+        self.pay(here.ok_or_else(too_much)?.max(length as usize))?;
         self.slice(start, length)?;
-        (0..count).map(|n| each(self, start + n * size)).collect()
+        let mut list = Vec::with_capacity(count as usize);
+        for n in 0..count {
+            list.push(each(self, start + n * size)?);
+        }
+        Ok(list)
     }
 
     fn option<T>(
@@ -287,7 +292,7 @@ mod tests {
         ) {
             let reader = || Reader::new(&memory, budget);
             if let Ok(steps) = Vec::<Step>::lift(&mut reader(), at) {
-                prop_assert!(steps.len() * STEP_SIZE as usize <= budget);
+                prop_assert!(steps.len() * size_of::<Step>() <= budget);
             }
             let _ = Choice::lift(&mut reader(), at);
             if let Ok(Ok(spans)) = Measured::lift(&mut reader(), at) {
@@ -300,6 +305,23 @@ mod tests {
                 prop_assert!(bytes.len() <= budget.min(memory.len()));
             }
         }
+    }
+
+    /// A step is twice as large here as in a guest's memory.
+    #[test]
+    fn what_a_list_takes_up_here_is_counted() {
+        const COUNT: u32 = 100;
+        let mut memory = vec![0; (8 + COUNT * STEP_SIZE) as usize];
+        memory[..4].copy_from_slice(&8_u32.to_le_bytes());
+        memory[4..8].copy_from_slice(&COUNT.to_le_bytes());
+        let lift = |budget| Vec::<Step>::lift(&mut Reader::new(&memory, budget), 0);
+        let here = COUNT as usize * size_of::<Step>();
+        assert!(here > memory.len());
+        assert_eq!(lift(here).unwrap().len(), COUNT as usize);
+        assert_eq!(
+            lift(here - 1).unwrap_err().to_string(),
+            too_much().to_string()
+        );
     }
 
     #[test]
