@@ -1,12 +1,16 @@
 //! Modules written by hand, called directly: what no tool writes and no plugin's author means.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
 use wasmtime::Store;
 
 use super::*;
 use crate::contract::{Choice, Side};
 use crate::plugin::direct::{Calls, Direct};
 use crate::plugin::hooks::TimeLimit;
-use crate::plugin::limits::most_copied;
+use crate::plugin::limits::{Overrun, most_copied};
 use crate::plugin::output::Speaker;
 use crate::plugin::plugin_log::PluginLog;
 use crate::plugin::state::{GuestState, begin};
@@ -129,8 +133,12 @@ struct Started {
 
 /// Instantiates it, beside a store that has something under the empty key.
 fn start(code: &[u8]) -> Started {
-    let (runtime, limits) = (runtime(), PluginLimits::default());
-    let direct = Direct::new(&runtime.engine, code).unwrap();
+    try_start(&runtime(), code).unwrap()
+}
+
+fn try_start(runtime: &Runtime, code: &[u8]) -> wasmtime::Result<Started> {
+    let limits = PluginLimits::default();
+    let direct = Direct::new(&runtime.engine, code)?;
     let shared = SharedStore::new(&limits, Arc::default());
     shared
         .put(b"", b"value", 60_000, std::time::Instant::now())
@@ -139,10 +147,8 @@ fn start(code: &[u8]) -> Started {
     let time = TimeLimit::Hook(limits.hook);
     let mut store = GuestState::for_sessions(&runtime.engine, log, shared, &limits, time);
     begin(&mut store, Speaker::Plugin);
-    let calls = direct
-        .instantiate(&mut store, most_copied(&limits))
-        .unwrap();
-    Started { store, calls }
+    let calls = direct.instantiate(&mut store, most_copied(&limits))?;
+    Ok(Started { store, calls })
 }
 
 impl Started {
@@ -386,4 +392,35 @@ fn a_poll_for_what_is_over_returns() {
         let why = start(&module(&[(&data, &body)])).show(b"x").unwrap_err();
         assert_eq!(why, "wanted to sleep: session hooks must not wait");
     }
+}
+
+/// Wherever a guest does not return, its time ends it.
+#[test]
+fn a_guest_that_does_not_return_is_ended() {
+    let endless = "(loop $on (br $on))";
+    let room = format!("(param i32 i32 i32 i32) (result i32) {endless} (i32.const 2048)");
+    let runtime = runtime();
+    let done = AtomicBool::new(false);
+    let clock = || {
+        while !done.load(Relaxed) {
+            runtime.engine.increment_epoch();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(clock);
+        let begins = try_start(&runtime, &module(&[("_initialize", endless)]));
+        let starts = with_memory(
+            &format!("(memory (export \"memory\") 1) (start $begin) (func $begin {endless})"),
+            &[],
+        );
+        let starts = try_start(&runtime, &starts);
+        let rooms = try_start(&runtime, &module(&[("cabi_realloc", &room)]));
+        let shown = rooms.map(|mut started| started.show(b"x"));
+        done.store(true, Relaxed);
+        for ended in [begins, starts] {
+            assert!(ended.map(drop).unwrap_err().is::<Overrun>());
+        }
+        assert_eq!(shown.unwrap().unwrap_err(), "ran past its limit");
+    });
 }
