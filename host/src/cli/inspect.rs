@@ -54,6 +54,7 @@ fn describe(plugin: &str, inspection: &Inspection) -> String {
          form        {kind}\n\
          hooks       {hooks}\n\
          first       {first} speaks first\n\
+         calls       {calls}\n\
          {files}\
          size        {file} bytes on disk, {component} as a component, {compiled} compiled\n\
          imports\n{imports}\
@@ -62,6 +63,7 @@ fn describe(plugin: &str, inspection: &Inspection) -> String {
         version = printable(&info.version),
         contract = printable(contract),
         hooks = hook_names(info.hooks).join(", "),
+        calls = calls(inspection),
         files = file_keys(&info.config_files),
         file = inspection.file_bytes,
         component = inspection.component_bytes,
@@ -69,6 +71,14 @@ fn describe(plugin: &str, inspection: &Inspection) -> String {
         imports = list(imports),
         exports = list(exports),
     )
+}
+
+/// How session hooks are called. Names of a module may stand in the reason.
+fn calls(inspection: &Inspection) -> String {
+    match &inspection.through_component {
+        None => "directly".to_owned(),
+        Some(why) => format!("as a component: {}", printable(why)),
+    }
 }
 
 /// The line on the keys that name files; none if there are no such keys.
@@ -156,6 +166,7 @@ mod tests {
             },
             kind: ModuleKind::Component,
             contract: "0.1.\x07".to_owned(),
+            through_component: Some("no \x1bfunction".to_owned()),
             imports: vec!["\x1bimport".to_owned()],
             exports: Vec::new(),
             file_bytes: 0,
@@ -165,6 +176,10 @@ mod tests {
         let text = describe("p.wasm", &inspection);
         assert!(
             text.contains("\nplugin       [2Jname 1 forged\n"),
+            "{text:?}"
+        );
+        assert!(
+            text.contains("\ncalls       as a component: no  function\n"),
             "{text:?}"
         );
         assert!(

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Cache, Config, Engine, OptLevel};
 
-use super::component::{Checked, Interface, ModuleKind, Origin, prepare};
+use super::component::{Checked, Interface, ModuleKind, Origin, one_line, prepare};
 use super::config_files::WithFiles;
 use super::direct::Direct;
 use super::error::LoadError;
@@ -77,6 +77,9 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// The component's exports by full name.
     pub exports: Vec<String>,
+    /// Why its session hooks are called through the component model, if they are: that costs some
+    /// three times as much.
+    pub through_component: Option<String>,
     /// Bytes of the file.
     pub file_bytes: usize,
     /// Bytes of the component made of it; of a component, the same.
@@ -149,8 +152,15 @@ impl Runtime {
         let info = Setup::new(&self.engine, &sessions, &limits, &store, origin)?.describe()?;
         drop((working, ticking));
         let image = checked.component.image_range();
+        let through_component = match checked.kind {
+            ModuleKind::Component => Some("it is one".to_owned()),
+            ModuleKind::CoreModule => Direct::new(&self.engine, &bytes)
+                .err()
+                .map(|why| one_line(&format!("{why:#}"))),
+        };
         Ok(Inspection {
             info,
+            through_component,
             kind: checked.kind,
             contract: checked.contract,
             imports: checked.imports,
