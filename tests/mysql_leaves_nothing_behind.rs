@@ -3,45 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod mysql_pooled;
+
 use std::pin::pin;
 
-use leaseway_tests::mariadb::{MariaServer, url};
+use leaseway_tests::mariadb::MariaServer;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::wait::{GENEROUS, eventually};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder};
-
-const CONFIG: &str = r#"
-    [plugins.my]
-    module = "{plugins}/mysql.wasm"
-    config = { pooling = "transaction", get-server-public-key = true, users = { app = { password = "secret" } } }
-
-    [upstreams.db]
-    endpoints = ["{server}"]
-    pool = { max-connections = 1, wait-timeout = "60s" }
-
-    [listeners.db]
-    bind = "{listen}"
-    plugin = "my"
-    upstreams = ["db"]
-
-    [admin]
-    bind = "{admin}"
-"#;
-
-/// Pooling with a reset of only those connections that seem to need one.
-const WHEN_NEEDED: &str = "\"transaction\", reset = \"when-needed\"";
-
-/// Of the user `app`, who asks nothing by itself as it connects.
-fn opts(relay: &Relay) -> Opts {
-    let opts = Opts::from_url(&url(relay.addr(), "app", "secret", "shop")).unwrap();
-    OptsBuilder::from_opts(opts)
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        .max_allowed_packet(Some(1 << 24))
-        .wait_timeout(Some(28800))
-        .into()
-}
+use mysql_pooled::{CONFIG, WHEN_NEEDED, opts};
 
 /// What one client does, and what another one must not find: what it asks, and is told.
 const LEFT: &[(&[&str], &str, &str)] = &[
@@ -187,7 +158,7 @@ async fn what_triggers_leave_is_found_by_nobody() {
 /// On one connection, whose second client asks for what the first has left, and gets it at once if it is not kept.
 async fn nobody_finds(all: &[(&[&str], &str, &str)], server: &MariaServer, config: &str) {
     let address = server.addr().to_string();
-    let relay = Relay::start_with(config, &[("server", &address)]).await;
+    let relay = Relay::start_with(config, &[("server", &address), ("connections", "1")]).await;
     for (left, asked, wanted) in all {
         let mut one = Conn::new(opts(&relay)).await.unwrap();
         for sql in *left {

@@ -3,37 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod mysql_pooled;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use leaseway_tests::mariadb::{MariaServer, url};
+use leaseway_tests::mariadb::MariaServer;
 use leaseway_tests::relay::Relay;
 use leaseway_tests::wait::eventually;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Opts, OptsBuilder};
+use mysql_async::{Conn, Error, Opts};
+use mysql_pooled::{CONFIG, WHEN_NEEDED, opts};
 use tokio::task::JoinSet;
-
-const CONFIG: &str = r#"
-    [plugins.my]
-    module = "{plugins}/mysql.wasm"
-    config = { pooling = "transaction", get-server-public-key = true, users = { app = { password = "secret" } } }
-
-    [upstreams.db]
-    endpoints = ["{server}"]
-    pool = { max-connections = {connections}, wait-timeout = "60s" }
-
-    [listeners.db]
-    bind = "{listen}"
-    plugin = "my"
-    upstreams = ["db"]
-
-    [admin]
-    bind = "{admin}"
-"#;
-
-/// Pooling with a reset of only those connections that seem to need one.
-const WHEN_NEEDED: &str = "\"transaction\", reset = \"when-needed\"";
 
 const CLIENTS: i64 = 200;
 const CONNECTIONS: usize = 5;
@@ -268,17 +250,6 @@ fn fails(outcome: Result<(), Error>) -> Result<(), Error> {
         Err(why) => Err(why),
         Ok(()) => panic!("there is no such column"),
     }
-}
-
-/// Of the user `app`, who asks nothing by itself as it connects.
-fn opts(relay: &Relay) -> Opts {
-    let opts = Opts::from_url(&url(relay.addr(), "app", "secret", "shop")).unwrap();
-    OptsBuilder::from_opts(opts)
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        .max_allowed_packet(Some(1 << 24))
-        .wait_timeout(Some(28800))
-        .into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

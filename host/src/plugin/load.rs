@@ -121,8 +121,10 @@ impl Runtime {
         };
         let hits = self.cache_hits();
         let checked = prepare(&self.engine, &bytes, origin)?;
-        let direct = self.direct(&checked, &bytes, &config.name);
-        let plugin = self.finish(&checked, direct, config, origin)?;
+        let direct = self.direct(&checked, &bytes).inspect_err(|why| {
+            tracing::debug!(plugin = config.name, "called as a component: {why}");
+        });
+        let plugin = self.finish(&checked, direct.ok(), config, origin)?;
         tracing::debug!(
             plugin = config.name,
             module,
@@ -152,15 +154,9 @@ impl Runtime {
         let info = Setup::new(&self.engine, &sessions, &limits, &store, origin)?.describe()?;
         drop((working, ticking));
         let image = checked.component.image_range();
-        let through_component = match checked.kind {
-            ModuleKind::Component => Some("it is one".to_owned()),
-            ModuleKind::CoreModule => Direct::new(&self.engine, &bytes)
-                .err()
-                .map(|why| one_line(&format!("{why:#}"))),
-        };
         Ok(Inspection {
             info,
-            through_component,
+            through_component: self.direct(&checked, &bytes).err(),
             kind: checked.kind,
             contract: checked.contract,
             imports: checked.imports,
@@ -223,14 +219,14 @@ impl Runtime {
         })
     }
 
-    /// A core module without the component around it, if its hooks can be called so.
-    fn direct(&self, checked: &Checked, bytes: &[u8], plugin: &str) -> Option<Direct> {
-        if checked.kind == ModuleKind::Component {
-            return None;
+    /// A core module without the component around it, or why its hooks cannot be called so.
+    fn direct(&self, checked: &Checked, bytes: &[u8]) -> Result<Direct, String> {
+        match checked.kind {
+            ModuleKind::Component => Err("it is one".to_owned()),
+            ModuleKind::CoreModule => {
+                Direct::new(&self.engine, bytes).map_err(|why| one_line(&format!("{why:#}")))
+            }
         }
-        Direct::new(&self.engine, bytes)
-            .inspect_err(|why| tracing::debug!(plugin, "called as a component: {why:#}"))
-            .ok()
     }
 
     fn link_sessions(&self, checked: &Checked) -> wasmtime::Result<SessionInstancePre<GuestState>> {

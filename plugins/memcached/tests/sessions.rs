@@ -148,13 +148,7 @@ fn the_relay_answers_what_needs_no_server() {
 
 #[test]
 fn what_needs_no_server_is_answered_at_once() {
-    let plugin: Memcached = testing::configure(RING).unwrap();
-    let mut session = plugin.session(&SessionInfo {
-        id: 1,
-        listener: String::new(),
-        client_address: String::new(),
-        local_address: String::new(),
-    });
+    let mut session = unscripted(RING);
     let shown = "\n".repeat(2_000) + "mn\r\nstats\r\nset a x 0 9 noreply\r\n";
     let Choice::Answer(steps) = session.choose_upstream(shown.as_bytes()) else {
         panic!("it needs a server");

@@ -5,10 +5,8 @@ mod common;
 
 use common::*;
 use leaseway_plugin_memcached::Memcached;
-use leaseway_sdk::testing::{self, ScriptedSession};
-use leaseway_sdk::{
-    Choice, ChooseUpstream, LeaseError, OnData, OnLeaseFailed, Plugin, SessionInfo, Side, Step,
-};
+use leaseway_sdk::testing::ScriptedSession;
+use leaseway_sdk::{Choice, ChooseUpstream, LeaseError, OnData, OnLeaseFailed, Side, Step};
 
 /// Which servers these keys are on, by the vectors of libmemcached: 1, 2, 0.
 const KEYS: [&str; 3] = ["key:0", "key:1", "key:2"];
@@ -116,13 +114,7 @@ fn a_retrieval_that_fails_in_part_fails() {
 
 #[test]
 fn a_server_that_was_never_asked_is_not_taken_for_the_last_one() {
-    let plugin: Memcached = testing::configure(RING).unwrap();
-    let mut session = plugin.session(&SessionInfo {
-        id: 1,
-        listener: String::new(),
-        client_address: String::new(),
-        local_address: String::new(),
-    });
+    let mut session = unscripted(RING);
     session.choose_upstream(b"get key:0 key:1\r\n");
     let steps = session.on_data(Side::Upstream, b"VALUE key:0 0 1\r\nx\r\nEND\r\n");
     assert!(matches!(

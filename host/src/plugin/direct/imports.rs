@@ -1,17 +1,17 @@
 //! The contract's imports, for an instance without the component model around it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use wasmtime::{Caller, FuncType, Linker, Module, bail};
 
-use super::lift::Reader;
+use super::lift::{Reader, no_case};
 use super::{Guest, wasi};
 use crate::contract::session_side::leaseway::plugin::log::{Host as _, Level};
 use crate::contract::session_side::leaseway::plugin::store::Refusal;
 use crate::plugin::component::{CONTRACT, Interface};
 use crate::plugin::fault::Forbidden;
 use crate::plugin::output::MAX_LINE;
+use crate::plugin::sandbox::not_given;
 use crate::plugin::state::GuestState;
 use crate::plugin::store::SharedStore;
 
@@ -20,6 +20,15 @@ const EXPORTED: &str = "[export]";
 
 /// Handles that a constructor may make on its way to the one that it returns.
 const MAX_HANDLES: usize = 16;
+
+/// As the contract numbers them.
+const LEVELS: [Level; 5] = [
+    Level::Trace,
+    Level::Debug,
+    Level::Info,
+    Level::Warn,
+    Level::Error,
+];
 
 type Calling<'a> = Caller<'a, GuestState>;
 
@@ -56,10 +65,10 @@ fn trap(
     name: &str,
     ty: FuncType,
 ) -> wasmtime::Result<()> {
-    let what = format!("called {from}#{name}, which plugins do not get");
+    let names = (from.to_owned(), name.to_owned());
     linker
         .func_new(from, name, ty, move |_, _, _| {
-            Err(Forbidden(what.clone()).into())
+            Err(not_given(&names.0, &names.1))
         })
         .map(|_| ())
 }
@@ -93,35 +102,21 @@ fn log(linker: &mut Linker<GuestState>, from: &str, name: &str) -> wasmtime::Res
         "log" => linker.func_wrap(
             from,
             name,
-            |mut s: Calling<'_>, level: i32, at: i32, length: i32| {
-                let level = match level {
-                    0 => Level::Trace,
-                    1 => Level::Debug,
-                    2 => Level::Info,
-                    3 => Level::Warn,
-                    4 => Level::Error,
-                    other => {
-                        let what = format!("handed the host case {other} of a level");
-                        return Err(wasmtime::Error::from(Forbidden(what)));
-                    }
-                };
+            |mut s: Calling<'_>, case: u32, at: u32, length: u32| {
+                let level = LEVELS.get(case as usize).copied();
+                let level = level.ok_or_else(|| no_case("level", case))?;
                 // No more than is logged, and a character that is cut.
-                let length = (length as u32).min(MAX_LINE as u32 + 4);
-                let bytes = read(&s)?.slice(at as u32, length)?;
+                let bytes = slice(&s, at, length.min(MAX_LINE as u32 + 4))?;
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 s.data_mut().log(level, text);
-                Ok(())
+                wasmtime::Result::Ok(())
             },
         ),
         "enabled" => linker.func_wrap(from, name, |mut s: Calling<'_>| {
             may_call(&s)?;
-            wasmtime::Result::Ok(match s.data_mut().enabled() {
-                Level::Trace => 0,
-                Level::Debug => 1,
-                Level::Info => 2,
-                Level::Warn => 3,
-                Level::Error => 4,
-            })
+            let level = s.data_mut().enabled();
+            let case = LEVELS.iter().position(|one| *one == level);
+            wasmtime::Result::Ok(case.unwrap_or(LEVELS.len() - 1) as u32)
         }),
         _ => bail!("{from} has no {name}"),
     }
@@ -129,58 +124,41 @@ fn log(linker: &mut Linker<GuestState>, from: &str, name: &str) -> wasmtime::Res
 }
 
 fn store(linker: &mut Linker<GuestState>, from: &str, name: &str) -> wasmtime::Result<()> {
+    let looks_up = |look: fn(&SharedStore, &[u8], Instant) -> Option<Vec<u8>>| {
+        move |mut s: Calling<'_>, key: u32, length: u32, to: u32| {
+            let found = look(shared(&s), slice(&s, key, length)?, Instant::now());
+            put_option(&mut s, to, found.as_deref())
+        }
+    };
     match name {
-        "get" => linker.func_wrap(
-            from,
-            name,
-            |mut s: Calling<'_>, key: i32, length: i32, to: i32| {
-                let found = {
-                    let key = slice(&s, key, length)?;
-                    shared(&s).get(key, Instant::now())
-                };
-                put_option(&mut s, to, found.as_deref())
-            },
-        ),
-        "take" => linker.func_wrap(
-            from,
-            name,
-            |mut s: Calling<'_>, key: i32, length: i32, to: i32| {
-                let found = {
-                    let key = slice(&s, key, length)?;
-                    shared(&s).take(key, Instant::now())
-                };
-                put_option(&mut s, to, found.as_deref())
-            },
-        ),
+        "get" => linker.func_wrap(from, name, looks_up(SharedStore::get)),
+        "take" => linker.func_wrap(from, name, looks_up(SharedStore::take)),
         "put" => linker.func_wrap(
             from,
             name,
             |mut s: Calling<'_>,
-             key: i32,
-             key_length: i32,
-             value: i32,
-             value_length: i32,
-             ttl_ms: i64,
-             to: i32| {
-                let result = {
-                    let key = slice(&s, key, key_length)?;
-                    let value = slice(&s, value, value_length)?;
-                    shared(&s).put(key, value, ttl_ms as u64, Instant::now())
-                };
-                let result = match result {
+             key: u32,
+             key_length: u32,
+             value: u32,
+             value_length: u32,
+             ttl_ms: u64,
+             to: u32| {
+                let key = slice(&s, key, key_length)?;
+                let value = slice(&s, value, value_length)?;
+                let result = match shared(&s).put(key, value, ttl_ms, Instant::now()) {
                     Ok(()) => [0, 0],
                     Err(Refusal::Full) => [1, 0],
                     Err(Refusal::TooLong) => [1, 1],
                     Err(Refusal::BadTtl) => [1, 2],
                 };
                 let guest = guest(&s)?;
-                guest.write(&mut s, to as u32, &result)
+                guest.write(&mut s, to, &result)
             },
         ),
         "replace" => linker.func_wrap(
             from,
             name,
-            |s: Calling<'_>, key: i32, k: i32, expected: i32, e: i32, value: i32, v: i32| {
+            |s: Calling<'_>, key: u32, k: u32, expected: u32, e: u32, value: u32, v: u32| {
                 let (key, expected) = (slice(&s, key, k)?, slice(&s, expected, e)?);
                 let value = slice(&s, value, v)?;
                 let replaced = shared(&s).replace(key, expected, value, Instant::now());
@@ -207,23 +185,18 @@ fn guest(s: &Calling<'_>) -> wasmtime::Result<Guest> {
     guest.ok_or_else(|| Forbidden("called the host before it was there".to_owned()).into())
 }
 
-fn read<'a>(s: &'a Calling<'_>) -> wasmtime::Result<Reader<'a>> {
+fn slice<'a>(s: &'a Calling<'_>, at: u32, length: u32) -> wasmtime::Result<&'a [u8]> {
     may_call(s)?;
-    let guest = s.data().guest.as_ref();
-    let guest = guest.ok_or_else(|| Forbidden("called the host before it was there".to_owned()))?;
-    Ok(Reader::new(guest.memory.data(s), 0))
+    let memory = guest(s)?.memory;
+    Ok(Reader::new(memory.data(s), 0).slice(at, length)?)
 }
 
-fn slice<'a>(s: &'a Calling<'_>, at: i32, length: i32) -> wasmtime::Result<&'a [u8]> {
-    Ok(read(s)?.slice(at as u32, length as u32)?)
-}
-
-fn shared<'a>(s: &'a Calling<'_>) -> &'a Arc<SharedStore> {
+fn shared<'a>(s: &'a Calling<'_>) -> &'a SharedStore {
     &s.data().store
 }
 
 /// Writes an optional list there; the list itself goes where the guest says.
-fn put_option(s: &mut Calling<'_>, to: i32, list: Option<&[u8]>) -> wasmtime::Result<()> {
+fn put_option(s: &mut Calling<'_>, to: u32, list: Option<&[u8]>) -> wasmtime::Result<()> {
     let guest = guest(s)?;
     let mut option = [0; 12];
     if let Some(list) = list {
@@ -232,5 +205,5 @@ fn put_option(s: &mut Calling<'_>, to: i32, list: Option<&[u8]>) -> wasmtime::Re
         option[4..8].copy_from_slice(&at.to_le_bytes());
         option[8..].copy_from_slice(&length.to_le_bytes());
     }
-    guest.write(s, to as u32, &option)
+    guest.write(s, to, &option)
 }

@@ -264,7 +264,7 @@ fn malformed(what: &str) -> Forbidden {
     Forbidden(format!("handed the host {what}"))
 }
 
-fn no_case(of: &str, case: impl Into<u64>) -> Forbidden {
+pub(super) fn no_case(of: &str, case: impl Into<u64>) -> Forbidden {
     malformed(&format!("case {} of a {of}", case.into()))
 }
 

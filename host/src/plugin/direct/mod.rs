@@ -193,15 +193,8 @@ impl Guest {
         at: u32,
         bytes: &[u8],
     ) -> wasmtime::Result<()> {
-        let memory = self.memory.data_mut(&mut store);
-        let room = memory.get_mut(at as usize..);
-        match room.and_then(|room| room.get_mut(..bytes.len())) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                Ok(())
-            }
-            None => Err(Forbidden("wanted bytes outside of its memory".to_owned()).into()),
-        }
+        put_at(self.memory.data_mut(&mut store), at, bytes)
+            .ok_or_else(|| Forbidden("wanted bytes outside of its memory".to_owned()).into())
     }
 }
 
@@ -409,6 +402,13 @@ fn quietly<Store: AsContextMut<Data = GuestState>, T>(
     let result = call(&mut store);
     store.as_context_mut().data_mut().quiet = false;
     result
+}
+
+/// Writes there, if that is in the memory.
+fn put_at(memory: &mut [u8], at: u32, bytes: &[u8]) -> Option<()> {
+    let room = memory.get_mut(at as usize..)?;
+    room.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(())
 }
 
 fn side(side: Side) -> u32 {

@@ -8,13 +8,14 @@
 //! Source: WASI preview 1's `witx/wasi_snapshot_preview1.witx`, and the adapter's `src/lib.rs` where that leaves a
 //! choice.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use wasmtime::{Caller, Extern, FuncType, Linker, bail};
 
 use super::lift::Reader;
-use crate::plugin::fault::Forbidden;
+use super::put_at;
 use crate::plugin::output::Stdio;
+use crate::plugin::sandbox::{exited, must_not_wait, wall_time};
 use crate::plugin::state::GuestState;
 
 /// The module that the functions are imported from.
@@ -52,7 +53,7 @@ pub(super) fn define(
         "environ_sizes_get" | "args_sizes_get" => linker.func_wrap(
             MODULE,
             name,
-            |mut s: Calling<'_>, count: i32, bytes: i32| {
+            |mut s: Calling<'_>, count: u32, bytes: u32| {
                 put(&mut s, count, &[0; 4]).max(put(&mut s, bytes, &[0; 4]))
             },
         ),
@@ -60,7 +61,7 @@ pub(super) fn define(
         "fd_read" => linker.func_wrap(
             MODULE,
             name,
-            |mut s: Calling<'_>, file: i32, _: i32, _: i32, count: i32| match file {
+            |mut s: Calling<'_>, file: i32, _: i32, _: i32, count: u32| match file {
                 0 => put(&mut s, count, &[0; 4]),
                 _ => BAD_FILE,
             },
@@ -68,8 +69,7 @@ pub(super) fn define(
         "poll_oneoff" => linker.func_wrap(MODULE, name, poll_oneoff),
         "sched_yield" => linker.func_wrap(MODULE, name, |_: Calling<'_>| SUCCESS),
         "proc_exit" => linker.func_wrap(MODULE, name, |_: Calling<'_>, code: i32| {
-            let code = i32::from(code != 0);
-            Err::<(), _>(forbidden(format!("called exit with code {code}")))
+            Err::<(), _>(exited(code == 0))
         }),
         _ if name.starts_with("fd_") || name.starts_with("path_") => {
             let number = ty.results().next();
@@ -86,10 +86,6 @@ pub(super) fn define(
     .map(|_| ())
 }
 
-fn forbidden(what: String) -> wasmtime::Error {
-    Forbidden(what).into()
-}
-
 /// The memory that the function works on, and the state of its caller.
 fn memory<'a>(s: &'a mut Calling<'_>) -> (&'a mut [u8], Option<&'a mut GuestState>) {
     match s.get_export("memory") {
@@ -102,28 +98,20 @@ fn memory<'a>(s: &'a mut Calling<'_>) -> (&'a mut [u8], Option<&'a mut GuestStat
 }
 
 /// Writes there, if that is in the guest's memory.
-fn put(s: &mut Calling<'_>, at: i32, bytes: &[u8]) -> i32 {
+fn put(s: &mut Calling<'_>, at: u32, bytes: &[u8]) -> i32 {
     let (memory, _) = memory(s);
-    let start = at as u32 as usize;
-    match memory
-        .get_mut(start..)
-        .and_then(|rest| rest.get_mut(..bytes.len()))
-    {
-        Some(room) => {
-            room.copy_from_slice(bytes);
-            SUCCESS
-        }
+    match put_at(memory, at, bytes) {
+        Some(()) => SUCCESS,
         None => FAULT,
     }
 }
 
-fn random_get(mut s: Calling<'_>, at: i32, count: i32) -> wasmtime::Result<i32> {
-    let count = u64::from(count as u32);
-    let bytes = s.data_mut().wasi.random_bytes(count)?;
+fn random_get(mut s: Calling<'_>, at: u32, count: u32) -> wasmtime::Result<i32> {
+    let bytes = s.data_mut().wasi.random_bytes(count.into())?;
     Ok(put(&mut s, at, &bytes))
 }
 
-fn clock_time_get(mut s: Calling<'_>, clock: i32, _precision: i64, at: i32) -> i32 {
+fn clock_time_get(mut s: Calling<'_>, clock: i32, _precision: i64, at: u32) -> i32 {
     let since = match clock {
         0 => wall_time(),
         1 => s.data().wasi.uptime(),
@@ -132,19 +120,13 @@ fn clock_time_get(mut s: Calling<'_>, clock: i32, _precision: i64, at: i32) -> i
     put(&mut s, at, &nanos(since).to_le_bytes())
 }
 
-/// Since 1970.
-fn wall_time() -> Duration {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default()
-}
-
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Takes the first part that has anything, and of that what there is room for: whoever has more
 /// calls again.
-fn fd_write(mut s: Calling<'_>, file: i32, parts: i32, count: i32, written: i32) -> i32 {
+fn fd_write(mut s: Calling<'_>, file: i32, parts: u32, count: u32, written: u32) -> i32 {
     let stdio = match file {
         1 => Stdio::Out,
         2 => Stdio::Err,
@@ -153,13 +135,13 @@ fn fd_write(mut s: Calling<'_>, file: i32, parts: i32, count: i32, written: i32)
     let (bytes, state) = memory(&mut s);
     let reader = Reader::new(bytes, 0);
     let part = |n: u32| {
-        let at = (parts as u32).checked_add(n * PART_SIZE)?;
+        let at = parts.checked_add(n * PART_SIZE)?;
         let start = reader.word(at).ok()?;
         let length = reader.word(at.checked_add(4)?).ok()?;
         Some((start, length))
     };
     let mut taken = 0;
-    for n in 0..(count as u32).min(MAX_PARTS) {
+    for n in 0..count.min(MAX_PARTS) {
         let Some((start, length)) = part(n) else {
             return FAULT;
         };
@@ -180,10 +162,10 @@ fn fd_write(mut s: Calling<'_>, file: i32, parts: i32, count: i32, written: i32)
 /// else would be a wait.
 fn poll_oneoff(
     mut s: Calling<'_>,
-    subscriptions: i32,
-    events: i32,
-    count: i32,
-    ready: i32,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    ready: u32,
 ) -> wasmtime::Result<i32> {
     const CLOCK: u8 = 0;
     /// A flag of a timer: its time is one of the clock, not from now.
@@ -195,8 +177,8 @@ fn poll_oneoff(
     let mut written = Vec::new();
     let (bytes, _) = memory(&mut s);
     let reader = Reader::new(bytes, 0);
-    for n in 0..(count as u32).min(MAX_PARTS) {
-        let at = (subscriptions as u32).checked_add(n * SUBSCRIPTION_SIZE);
+    for n in 0..count.min(MAX_PARTS) {
+        let at = subscriptions.checked_add(n * SUBSCRIPTION_SIZE);
         let Some(Ok(one)) = at.map(|at| reader.slice(at, SUBSCRIPTION_SIZE)) else {
             return Ok(FAULT);
         };
@@ -220,9 +202,7 @@ fn poll_oneoff(
         written.extend(event);
     }
     if written.is_empty() {
-        return Err(forbidden(
-            "wanted to sleep: session hooks must not wait".to_owned(),
-        ));
+        return Err(must_not_wait());
     }
     let number = written.len() as u32 / EVENT_SIZE;
     Ok(put(&mut s, events, &written).max(put(&mut s, ready, &number.to_le_bytes())))

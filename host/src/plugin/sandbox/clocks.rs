@@ -118,13 +118,22 @@ pub(super) fn define_poll(to: &mut Defining<'_>, may_wait: bool) -> wasmtime::Re
     }
 }
 
+/// A session hook has wanted to.
+pub(in crate::plugin) fn must_not_wait() -> wasmtime::Error {
+    forbidden("wanted to sleep: session hooks must not wait".to_owned())
+}
+
+/// Since 1970.
+pub(in crate::plugin) fn wall_time() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
 /// The indices of those that are ready; an error if that would mean to wait.
 fn ready_now(timers: &Timers, list: &[Resource<Pollable>]) -> wasmtime::Result<Vec<u32>> {
     let ready = ready(timers, list)?;
     if ready.is_empty() {
-        return Err(forbidden(
-            "wanted to sleep: session hooks must not wait".to_owned(),
-        ));
+        return Err(must_not_wait());
     }
     Ok(ready)
 }
@@ -194,8 +203,7 @@ pub(super) fn define_monotonic(to: &mut Defining<'_>) -> wasmtime::Result<()> {
 /// `wasi:clocks/wall-clock`.
 pub(super) fn define_wall(to: &mut Defining<'_>) -> wasmtime::Result<()> {
     to.func_wrap("now", |_, (): ()| {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let since = since.unwrap_or_default();
+        let since = wall_time();
         Ok((Datetime {
             seconds: since.as_secs(),
             nanoseconds: since.subsec_nanos(),

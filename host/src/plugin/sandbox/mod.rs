@@ -19,6 +19,7 @@ use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use wasmtime_wasi::random::WasiRandomCtx;
 
 use self::clocks::{Pollable, Timers};
+pub(super) use self::clocks::{must_not_wait, wall_time};
 use self::streams::{InputStream, IoError, OutputStream};
 use super::component::Interface;
 use super::fault::Forbidden;
@@ -92,8 +93,19 @@ struct Descriptor;
 /// Any other resource of WASI: never made.
 struct Nothing;
 
-fn forbidden(what: String) -> wasmtime::Error {
+pub(super) fn forbidden(what: String) -> wasmtime::Error {
     Forbidden(what).into()
+}
+
+/// The guest has called what it can import and does not get.
+pub(super) fn not_given(from: &str, name: &str) -> wasmtime::Error {
+    forbidden(format!("called {from}#{name}, which plugins do not get"))
+}
+
+/// It has called exit.
+pub(super) fn exited(well: bool) -> wasmtime::Error {
+    let code = if well { "0" } else { "1" };
+    forbidden(format!("called exit with code {code}"))
 }
 
 /// Defines every WASI import of the component.
@@ -149,8 +161,8 @@ pub(super) fn trap_all(
     for (name, export) in instance.exports(engine) {
         match export.ty {
             ComponentItem::ComponentFunc(_) => {
-                let what = format!("called {full}#{name}, which plugins do not get");
-                to.func_new(name, move |_, _, _, _| Err(forbidden(what.clone())))?;
+                let names = (full.to_owned(), name.to_owned());
+                to.func_new(name, move |_, _, _, _| Err(not_given(&names.0, &names.1)))?;
             }
             ComponentItem::Resource(_) => {
                 let ty = match name {
@@ -185,8 +197,7 @@ fn define_cli(to: &mut Defining<'_>, interface: &str) -> wasmtime::Result<()> {
             to.func_wrap("initial-cwd", |_, (): ()| Ok((None::<String>,)))
         }
         "exit" => to.func_wrap("exit", |_, (status,): (Result<(), ()>,)| {
-            let code = if status.is_ok() { "0" } else { "1" };
-            Err::<(), _>(forbidden(format!("called exit with code {code}")))
+            Err::<(), _>(exited(status.is_ok()))
         }),
         "stdin" => to.func_wrap("get-stdin", |_, (): ()| {
             Ok((Resource::<InputStream>::new_own(0),))

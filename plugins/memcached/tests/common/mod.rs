@@ -1,9 +1,9 @@
 //! Short ways to look at sessions.
 #![allow(dead_code)]
 
-use leaseway_plugin_memcached::Memcached;
-use leaseway_sdk::Disposition;
-use leaseway_sdk::testing::{LeaseEnd, ScriptedSession};
+use leaseway_plugin_memcached::{Memcached, Session};
+use leaseway_sdk::testing::{self, LeaseEnd, ScriptedSession};
+use leaseway_sdk::{Disposition, Plugin, SessionInfo};
 
 /// What the server is asked behind a batch, and what it answers.
 pub(crate) const SENTINEL: &str = "version\r\n";
@@ -11,6 +11,17 @@ pub(crate) const ANSWER: &str = "VERSION 1.6.18\r\n";
 
 pub(crate) fn session() -> ScriptedSession<Memcached> {
     ScriptedSession::new("{}")
+}
+
+/// One whose hooks are called by hand.
+pub(crate) fn unscripted(config: &str) -> Session {
+    let plugin: Memcached = testing::configure(config).unwrap();
+    plugin.session(&SessionInfo {
+        id: 1,
+        listener: String::new(),
+        client_address: String::new(),
+        local_address: String::new(),
+    })
 }
 
 /// Three servers on a ring.
