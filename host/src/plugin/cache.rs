@@ -12,11 +12,18 @@ const OTHERS_WRITE: u32 = 0o022;
 /// May write anywhere, and so is no danger that a directory brings.
 const ROOT: u32 = 0;
 
+/// Of zstd. What has been used often is not compressed again by a higher one, as wasmtime would: that took
+/// 130 MB of a relay's memory, for as long as it ran.
+const COMPRESSION: i32 = 3;
+
 /// Opens the cache, or says in the log why every start will compile.
 pub(super) fn open(dir: &Path) -> Option<Cache> {
     let opened = prepare(dir).map_err(Into::into).and_then(|dir| {
         let mut config = CacheConfig::new();
-        config.with_directory(dir);
+        config
+            .with_directory(dir)
+            .with_baseline_compression_level(COMPRESSION)
+            .with_optimized_compression_level(COMPRESSION);
         Cache::new(config)
     });
     opened
@@ -59,6 +66,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn what_is_used_often_is_not_compressed_again() {
+        let folder =
+            std::env::temp_dir().join(format!("leaseway-cache-level-{}", std::process::id()));
+        let cache = open(&folder).unwrap();
+        assert_eq!(
+            cache.optimized_compression_level(),
+            cache.baseline_compression_level()
+        );
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_directory_of_another_user_is_not_used() {
