@@ -38,6 +38,15 @@ pub use session_side::leaseway::plugin::types::{
     Leased, PluginInfo, Request, SessionInfo, Settings, Share, Side, Span, Step, Target,
 };
 
+impl Eq for Target {}
+
+/// By what tells nearly all of them apart.
+impl std::hash::Hash for Target {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.identity, &self.group, self.affinity).hash(state);
+    }
+}
+
 /// A short fixed name of a lease error, for logs.
 pub fn lease_error_kind(error: &LeaseError) -> &'static str {
     match error {

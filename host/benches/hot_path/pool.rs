@@ -1,6 +1,8 @@
 //! Borrowing a connection and giving it back, on one worker.
 
+use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -52,9 +54,9 @@ pub(super) fn bench(criterion: &mut Criterion) {
                 let Leasing::Pending(mut waiting) = ask() else {
                     panic!("the only connection is lent twice");
                 };
-                assert!(waiting.as_mut().poll(&mut cx).is_pending());
+                assert!(Pin::new(&mut waiting).poll(&mut cx).is_pending());
                 held.take().unwrap().release(Disposition::Keep, true);
-                match waiting.as_mut().poll(&mut cx) {
+                match Pin::new(&mut waiting).poll(&mut cx) {
                     Poll::Ready(lease) => held = Some(lease.unwrap()),
                     Poll::Pending => panic!("who waits is not served"),
                 }

@@ -1,32 +1,27 @@
 //! Borrowing a connection: idle, else opened, else waited for, and at another endpoint if this one
 //! cannot be reached.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, timeout_at};
 
 use super::guard::Lease;
 use crate::config::Balance;
 use crate::contract::{LeaseError, Target, lease_error_text};
-use crate::pool::{Blame, Caretaker, Connection, DialError, Grant, Key, OwnedKey, Pools};
+use crate::pool::{
+    Blame, Caretaker, Connection, DialError, Grant, InLine, Key, OwnedKey, Pools, waited_in_vain,
+};
 use crate::upstream::{Endpoint, Group, Health, Permit};
 
-/// A lease that is waited for.
-pub type LeaseFuture = Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>;
-
 /// A lease that is there, or will be.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the hot path returns the lease itself; a box would cost it an allocation"
-)]
 pub enum Leasing {
     /// Without waiting.
     Ready(Result<Lease, LeaseError>),
     /// After a dial, or in line.
-    Pending(LeaseFuture),
+    Pending(Waiting),
 }
 
 /// Borrows a connection of the group for a target. With `fresh` it is opened anew.
@@ -37,87 +32,60 @@ pub fn borrow(
     target: &Arc<Target>,
     fresh: bool,
 ) -> Leasing {
+    let wish = Wish {
+        pools,
+        group,
+        caretaker,
+        target,
+        fresh,
+    };
     if pools.is_draining() {
         return Leasing::Ready(Err(LeaseError::Draining));
     }
-    let Some(endpoint) = pools.chooser.borrow_mut().choose(group, target, &[]) else {
+    let Some(mut endpoint) = wish.next(&[]) else {
         return Leasing::Ready(Err(no_endpoint(group, target)));
     };
-    let key = Key {
-        caretaker: caretaker.name(),
-        identity: &target.identity,
+    let grant = match wish.at_once(&mut endpoint, &[]) {
+        Some(Grant::Connection(connection)) => {
+            return Leasing::Ready(Ok(wish.lend(connection, false)));
+        }
+        None if !target.unpooled => match wish.join(&endpoint) {
+            Ok(place) => {
+                let request = wish.keep();
+                return Leasing::Pending(Waiting::InLine(Box::new(Queued { request, place })));
+            }
+            Err(why) => return Leasing::Ready(Err(why)),
+        },
+        other => other,
     };
-    if !fresh
-        && !target.unpooled
-        && let Some(connection) = pools.take_idle(group, &endpoint, key)
-    {
-        return Leasing::Ready(Ok(Lease::new(Rc::clone(pools), connection, false)));
-    }
-    let request = Request {
-        pools: Rc::clone(pools),
-        group: Arc::clone(group),
-        caretaker: Rc::clone(caretaker),
-        target: Arc::clone(target),
-        fresh,
-    };
-    Leasing::Pending(Box::pin(request.fulfil(endpoint)))
+    let deadline = Instant::now() + group.config().pool.wait_timeout;
+    let fulfilled = wish.keep().fulfil(endpoint, grant, deadline);
+    Leasing::Pending(Waiting::Else(Box::pin(fulfilled)))
 }
 
-/// A lease that could not be had at once.
-pub(super) struct Request {
-    pub(super) pools: Rc<Pools>,
-    pub(super) group: Arc<Group>,
-    caretaker: Rc<dyn Caretaker>,
-    target: Arc<Target>,
+/// What is wanted of which pools.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    pools: &'a Rc<Pools>,
+    group: &'a Arc<Group>,
+    caretaker: &'a Rc<dyn Caretaker>,
+    target: &'a Arc<Target>,
     fresh: bool,
 }
 
-impl Request {
-    async fn fulfil(self, first: Arc<Endpoint>) -> Result<Lease, LeaseError> {
-        let mut tried = Vec::new();
-        let mut endpoint = first;
-        let deadline = Instant::now() + self.group.config().pool.wait_timeout;
-        loop {
-            if self.pools.is_draining() {
-                return Err(LeaseError::Draining);
-            }
-            let grant = match self.at_once(&mut endpoint, &tried) {
-                Some(grant) => grant,
-                None if self.target.unpooled => self.in_turn(&endpoint, deadline).await?,
-                None => self.in_line(&endpoint, deadline).await?,
-            };
-            let failure = match grant {
-                Grant::Connection(connection) => return Ok(self.lend(connection, false)),
-                Grant::Room(permit) => match self.dial(permit, deadline).await {
-                    Ok(connection) => return Ok(self.lend(connection, true)),
-                    Err(DialError {
-                        why,
-                        blame: Blame::Refused | Blame::Nobody,
-                    }) => return Err(why),
-                    Err(DialError {
-                        why,
-                        blame: Blame::Closed | Blame::Silent,
-                    }) => {
-                        let text = lease_error_text(&why);
-                        self.pools.reach_failed(&self.group, &endpoint, &text);
-                        why
-                    }
-                },
-                Grant::Elsewhere => {
-                    LeaseError::ConnectFailed(format!("{} takes no leases any more", endpoint.name))
-                }
-                Grant::Refused(why) => return Err(why),
-            };
-            tried.push(endpoint.id);
-            match self.next(&tried) {
-                Some(next) => endpoint = next,
-                None => return Err(failure),
-            }
+impl Wish<'_> {
+    fn keep(self) -> Request {
+        Request {
+            pools: Rc::clone(self.pools),
+            group: Arc::clone(self.group),
+            caretaker: Rc::clone(self.caretaker),
+            target: Arc::clone(self.target),
+            fresh: self.fresh,
         }
     }
 
-    fn lend(&self, connection: Connection, fresh: bool) -> Lease {
-        Lease::new(Rc::clone(&self.pools), connection, fresh)
+    fn lend(self, connection: Box<Connection>, fresh: bool) -> Lease {
+        Lease::new(Rc::clone(self.pools), connection, fresh)
     }
 
     fn key(&self) -> Key<'_> {
@@ -128,33 +96,14 @@ impl Request {
     }
 
     /// The endpoint to go to next, if not to one of these.
-    fn next(&self, tried: &[usize]) -> Option<Arc<Endpoint>> {
+    fn next(self, tried: &[usize]) -> Option<Arc<Endpoint>> {
         let mut chooser = self.pools.chooser.borrow_mut();
-        chooser.choose(&self.group, &self.target, tried)
-    }
-
-    /// Opens a connection, in what is left of the time.
-    async fn dial(&self, permit: Permit, deadline: Instant) -> Result<Connection, DialError> {
-        let endpoint = Arc::clone(permit.endpoint());
-        let dial = self
-            .pools
-            .dial(&self.group, permit, &self.caretaker, &self.target);
-        timeout_at(deadline, dial).await.unwrap_or_else(|_| {
-            endpoint.counters.wait_timeouts.inc();
-            Err(DialError {
-                why: LeaseError::WaitTimeout(format!(
-                    "{} was not ready within wait-timeout = {:?}",
-                    endpoint.name,
-                    self.group.config().pool.wait_timeout
-                )),
-                blame: Blame::Nobody,
-            })
-        })
+        chooser.choose(self.group, self.target, tried)
     }
 
     /// A connection, or room for one, without waiting: at this endpoint, or else at another that
     /// has some, unless it is this one that is wanted.
-    fn at_once(&self, endpoint: &mut Arc<Endpoint>, tried: &[usize]) -> Option<Grant> {
+    fn at_once(self, endpoint: &mut Arc<Endpoint>, tried: &[usize]) -> Option<Grant> {
         if let Some(grant) = self.at_once_at(endpoint) {
             return Some(grant);
         }
@@ -177,13 +126,13 @@ impl Request {
         None
     }
 
-    fn at_once_at(&self, endpoint: &Arc<Endpoint>) -> Option<Grant> {
+    fn at_once_at(self, endpoint: &Arc<Endpoint>) -> Option<Grant> {
         if self.target.unpooled {
             return endpoint.try_unpooled_permit().map(Grant::Room);
         }
-        let pools = &self.pools;
+        let pools = self.pools;
         if !self.fresh
-            && let Some(connection) = pools.take_idle(&self.group, endpoint, self.key())
+            && let Some(connection) = pools.take_idle(self.group, endpoint, self.key())
         {
             return Some(Grant::Connection(connection));
         }
@@ -194,50 +143,176 @@ impl Request {
         if let Some(permit) = endpoint.try_permit() {
             return Some(Grant::Room(permit));
         }
-        let idle = pools.at(&self.group, endpoint, |place| place.shelf.evict())?;
+        let idle = pools.at(self.group, endpoint, |place| place.shelf.evict())?;
         pools.count_taken(endpoint);
         Some(Grant::Room(idle.make_room("other-identity")))
     }
 
-    /// The same after a wait in line.
+    /// A place in line, if that is not too long.
+    fn join(self, endpoint: &Arc<Endpoint>) -> Result<InLine, LeaseError> {
+        let key = OwnedKey {
+            caretaker: Arc::clone(self.caretaker.name()),
+            target: Arc::clone(self.target),
+        };
+        self.pools.join(self.group, endpoint, key)
+    }
+
+    /// What has been granted in line, as it is now.
+    fn take(self, grant: Grant) -> Grant {
+        match grant {
+            // A connection that waited a moment for its new holder may have died in it.
+            Grant::Connection(connection)
+                if self.fresh
+                    || connection.expires <= Instant::now()
+                    || connection.check().is_err() =>
+            {
+                Grant::Room(connection.make_room("replaced"))
+            }
+            grant => grant,
+        }
+    }
+}
+
+/// A lease that is waited for. Dropped it is not wanted any more.
+pub enum Waiting {
+    /// Nearly always: in line, for a connection of the same identity.
+    InLine(Box<Queued>),
+    /// Whatever else it takes.
+    Else(Pin<Box<dyn Future<Output = Result<Lease, LeaseError>>>>),
+}
+
+/// Somebody in line, and what for.
+pub struct Queued {
+    request: Request,
+    place: InLine,
+}
+
+impl Future for Waiting {
+    type Output = Result<Lease, LeaseError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let queued = match &mut *self {
+                Self::Else(fulfilled) => return fulfilled.as_mut().poll(cx),
+                Self::InLine(queued) => queued,
+            };
+            let wish = queued.request.wish();
+            let grant = match wish.take(ready!(queued.place.poll(cx))) {
+                Grant::Connection(connection) => {
+                    return Poll::Ready(Ok(wish.lend(connection, false)));
+                }
+                Grant::Refused(why) => return Poll::Ready(Err(why)),
+                grant => grant,
+            };
+            let endpoint = Arc::clone(queued.place.endpoint());
+            let deadline = queued.place.deadline();
+            let fulfilled = wish.keep().fulfil(endpoint, Some(grant), deadline);
+            *self = Self::Else(Box::pin(fulfilled));
+        }
+    }
+}
+
+/// A lease that could not be had at once.
+pub(super) struct Request {
+    pub(super) pools: Rc<Pools>,
+    pub(super) group: Arc<Group>,
+    caretaker: Rc<dyn Caretaker>,
+    target: Arc<Target>,
+    fresh: bool,
+}
+
+impl Request {
+    fn wish(&self) -> Wish<'_> {
+        Wish {
+            pools: &self.pools,
+            group: &self.group,
+            caretaker: &self.caretaker,
+            target: &self.target,
+            fresh: self.fresh,
+        }
+    }
+
+    /// Goes on with what has been granted at an endpoint, or without it.
+    async fn fulfil(
+        self,
+        mut endpoint: Arc<Endpoint>,
+        mut granted: Option<Grant>,
+        deadline: Instant,
+    ) -> Result<Lease, LeaseError> {
+        let wish = self.wish();
+        let mut tried = Vec::new();
+        loop {
+            if self.pools.is_draining() {
+                return Err(LeaseError::Draining);
+            }
+            let at_once = granted
+                .take()
+                .or_else(|| wish.at_once(&mut endpoint, &tried));
+            let grant = match at_once {
+                Some(grant) => grant,
+                None if self.target.unpooled => self.in_turn(&endpoint, deadline).await?,
+                None => self.in_line(&endpoint, deadline).await?,
+            };
+            let failure = match grant {
+                Grant::Connection(connection) => return Ok(wish.lend(connection, false)),
+                Grant::Room(permit) => match self.dial(permit, deadline).await {
+                    Ok(connection) => return Ok(wish.lend(connection, true)),
+                    Err(DialError {
+                        why,
+                        blame: Blame::Refused | Blame::Nobody,
+                    }) => return Err(why),
+                    Err(DialError {
+                        why,
+                        blame: Blame::Closed | Blame::Silent,
+                    }) => {
+                        let text = lease_error_text(&why);
+                        self.pools.reach_failed(&self.group, &endpoint, &text);
+                        why
+                    }
+                },
+                Grant::Elsewhere => {
+                    LeaseError::ConnectFailed(format!("{} takes no leases any more", endpoint.name))
+                }
+                Grant::Refused(why) => return Err(why),
+            };
+            tried.push(endpoint.id);
+            match wish.next(&tried) {
+                Some(next) => endpoint = next,
+                None => return Err(failure),
+            }
+        }
+    }
+
+    /// Opens a connection, in what is left of the time.
+    async fn dial(&self, permit: Permit, deadline: Instant) -> Result<Box<Connection>, DialError> {
+        let endpoint = Arc::clone(permit.endpoint());
+        let dial = self
+            .pools
+            .dial(&self.group, permit, &self.caretaker, &self.target);
+        timeout_at(deadline, dial).await.unwrap_or_else(|_| {
+            endpoint.counters.wait_timeouts.inc();
+            Err(DialError {
+                why: LeaseError::WaitTimeout(format!(
+                    "{} was not ready within wait-timeout = {:?}",
+                    endpoint.name,
+                    self.group.config().pool.wait_timeout
+                )),
+                blame: Blame::Nobody,
+            })
+        })
+    }
+
+    /// What the line grants, in what is left of the time.
     async fn in_line(
         &self,
         endpoint: &Arc<Endpoint>,
         deadline: Instant,
     ) -> Result<Grant, LeaseError> {
-        let pools = &self.pools;
-        let config = &self.group.config().pool;
-        let waiting = pools.at(&self.group, endpoint, |place| place.shelf.waiting());
-        if waiting >= config.max_waiting as usize {
-            return Err(LeaseError::WaitTimeout(format!(
-                "{waiting} sessions wait for {} already: max-waiting = {}",
-                endpoint.name, config.max_waiting
-            )));
-        }
-        let key = OwnedKey {
-            caretaker: Arc::clone(self.caretaker.name()),
-            target: Arc::clone(&self.target),
-        };
-        let in_line = pools.join(&self.group, endpoint, key);
-        match timeout_at(deadline, poll_fn(|cx| in_line.seat.poll(cx))).await {
-            // A connection that waited a moment for its new holder may have died in it.
-            Ok(Grant::Connection(connection))
-                if self.fresh
-                    || connection.expires <= Instant::now()
-                    || connection.check().is_err() =>
-            {
-                Ok(Grant::Room(connection.make_room("replaced")))
-            }
-            Ok(grant) => Ok(grant),
-            Err(_) => {
-                endpoint.counters.wait_timeouts.inc();
-                Err(LeaseError::WaitTimeout(format!(
-                    "all {} connections to {} stayed leased for wait-timeout = {:?}",
-                    endpoint.max_open(),
-                    endpoint.name,
-                    config.wait_timeout
-                )))
-            }
+        let wish = self.wish();
+        let mut place = wish.join(endpoint)?;
+        match timeout_at(deadline, std::future::poll_fn(|cx| place.poll(cx))).await {
+            Ok(grant) => Ok(wish.take(grant)),
+            Err(_) => Err(waited_in_vain(&self.group, endpoint)),
         }
     }
 }

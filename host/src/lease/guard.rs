@@ -15,7 +15,7 @@ use crate::upstream::{Endpoint, Group, Health};
 /// A connection on loan. While it lives nobody else can reach the connection; dropped without a
 /// disposition, it closes it.
 pub struct Lease {
-    connection: Connection,
+    connection: Box<Connection>,
     ending: Ending,
     written: u64,
     /// The endpoint's era at the beginning.
@@ -32,7 +32,7 @@ pub struct Lease {
 
 impl Lease {
     /// Lends a connection; `fresh`: it was opened for this.
-    pub(super) fn new(pools: Rc<Pools>, connection: Connection, fresh: bool) -> Self {
+    pub(super) fn new(pools: Rc<Pools>, connection: Box<Connection>, fresh: bool) -> Self {
         let endpoint = connection.permit.endpoint();
         endpoint.lease_begins();
         let unpooled = connection.permit.is_unpooled();

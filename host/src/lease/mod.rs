@@ -5,7 +5,7 @@ mod borrow;
 mod guard;
 mod unpooled;
 
-pub use borrow::{LeaseFuture, Leasing, borrow};
+pub use borrow::{Leasing, Waiting, borrow};
 pub use guard::Lease;
 
 #[cfg(test)]

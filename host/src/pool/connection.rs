@@ -14,7 +14,8 @@ use crate::contract::Target;
 use crate::kernel;
 use crate::upstream::Permit;
 
-/// A connection on the worker that it is registered with.
+/// A connection on the worker that it is registered with. It goes from hand to hand in a box, which it is put in when
+/// it is opened.
 pub struct Connection {
     pub(crate) stream: TcpStream,
     /// What the plugin's `connect` returned.
@@ -80,15 +81,15 @@ impl Connection {
     }
 
     /// Closes it for the sake of another in its place, for a reason that metrics name.
-    pub(crate) fn make_room(self, reason: &'static str) -> Permit {
-        let Self { stream, permit, .. } = self;
+    pub(crate) fn make_room(self: Box<Self>, reason: &'static str) -> Permit {
+        let Self { stream, permit, .. } = *self;
         permit.endpoint().counters.closed(reason);
         drop(stream);
         permit
     }
 
     /// Takes out its stream, for a conversation.
-    pub(super) fn part(self) -> (TcpStream, Parted) {
+    pub(super) fn part(self: Box<Self>) -> (TcpStream, Parted) {
         let Self {
             stream,
             tag,
@@ -97,7 +98,7 @@ impl Connection {
             caretaker,
             expires,
             permit,
-        } = self;
+        } = *self;
         let parted = Parted {
             tag,
             retagged,
@@ -113,7 +114,7 @@ impl Connection {
     ///
     /// # Errors
     /// The runtime does not let go of it; it is closed then.
-    pub fn pack(self) -> io::Result<Parcel> {
+    pub fn pack(self: Box<Self>) -> io::Result<Parcel> {
         let (stream, parted) = self.part();
         Ok(Parcel {
             stream: stream.into_std()?,
@@ -139,7 +140,7 @@ pub(super) struct Parted {
 
 impl Parted {
     /// The connection that it was.
-    pub(super) fn with(self, stream: TcpStream) -> Connection {
+    pub(super) fn with(self, stream: TcpStream) -> Box<Connection> {
         let Self {
             tag,
             retagged,
@@ -148,7 +149,7 @@ impl Parted {
             expires,
             permit,
         } = self;
-        Connection {
+        Box::new(Connection {
             stream,
             tag,
             retagged,
@@ -156,11 +157,11 @@ impl Parted {
             caretaker,
             expires,
             permit,
-        }
+        })
     }
 }
 
-impl Suits for Connection {
+impl Suits for Box<Connection> {
     fn suits(&self, key: Key<'_>) -> bool {
         self.target.identity == key.identity && **self.caretaker.name() == *key.caretaker
     }
@@ -192,7 +193,7 @@ impl Parcel {
     ///
     /// # Errors
     /// The runtime does not take it; it is closed then.
-    pub fn unpack(self, caretaker: Rc<dyn Caretaker>) -> io::Result<Connection> {
+    pub fn unpack(self, caretaker: Rc<dyn Caretaker>) -> io::Result<Box<Connection>> {
         let Self {
             stream,
             tag,
@@ -203,7 +204,7 @@ impl Parcel {
             ..
         } = self;
         let stream = TcpStream::from_std(stream)?;
-        Ok(Connection {
+        Ok(Box::new(Connection {
             stream,
             tag,
             retagged,
@@ -211,6 +212,6 @@ impl Parcel {
             caretaker,
             expires,
             permit,
-        })
+        }))
     }
 }

@@ -93,7 +93,7 @@ impl Pools {
         permit: Permit,
         caretaker: &Rc<dyn Caretaker>,
         target: &Arc<Target>,
-    ) -> Result<Connection, DialError> {
+    ) -> Result<Box<Connection>, DialError> {
         let config = group.config();
         let endpoint = permit.endpoint();
         let name = &endpoint.name;
@@ -146,7 +146,7 @@ impl Pools {
         };
         let lifetime = config.pool.max_lifetime;
         let jitter = self.random.borrow_mut().f64() / 10.0;
-        let connection = Connection {
+        let connection = Box::new(Connection {
             stream,
             tag,
             retagged: None,
@@ -154,7 +154,7 @@ impl Pools {
             caretaker: Rc::clone(caretaker),
             expires: Instant::now() + lifetime.mul_f64(1.0 - jitter),
             permit,
-        };
+        });
         // Nobody would know what bytes behind a handshake belong to.
         if caretaker.has_connect()
             && let Err(unfit) = connection.check()

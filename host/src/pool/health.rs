@@ -209,7 +209,7 @@ impl Check<'_> {
     }
 
     /// Probes a connection within the probe's time.
-    async fn probe(&self, connection: Connection) -> Result<Connection, Trouble> {
+    async fn probe(&self, connection: Box<Connection>) -> Result<Box<Connection>, Trouble> {
         let probe = self.pools.probe(connection, Instant::now());
         timeout(self.config.timeout, probe)
             .await

@@ -3,18 +3,22 @@
 //! Each worker has a line of its own, and shows the others since when its head waits. Two rules keep
 //! anybody from waiting for what is free: who joins a line shows it *before* looking once more for
 //! room, and who frees something looks for lines *after* freeing it.
+//!
+//! All in a line wait for as long, so that one clock serves the line: who waits sets none.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
 use super::message::Message;
 use super::pools::Pools;
 use super::seat::{Grant, Seat};
 use super::shelf::OwnedKey;
+use crate::contract::LeaseError;
 use crate::upstream::{Endpoint, Group, Permit};
 
 /// A connection goes to another worker's line when the head of that has waited longer than this
@@ -37,19 +41,36 @@ enum Room {
 
 impl Pools {
     /// Joins the line for an endpoint. The place in line leaves it when dropped.
+    ///
+    /// # Errors
+    /// `wait-timeout`, at once: the line is as long as `max-waiting` lets it be.
     pub(crate) fn join(
         self: &Rc<Self>,
         group: &Arc<Group>,
         endpoint: &Arc<Endpoint>,
         key: OwnedKey,
-    ) -> InLine {
+    ) -> Result<InLine, LeaseError> {
         let seat = Seat::new();
         let since = Instant::now();
-        let id = self.at(group, endpoint, |place| {
+        let config = &group.config().pool;
+        let joined = self.at(group, endpoint, |place| {
+            let waiting = place.shelf.waiting();
+            if waiting >= config.max_waiting as usize {
+                return Err(waiting);
+            }
             let id = place.shelf.wait(key, since, seat.clone());
             endpoint.show_waiting(self.worker, place.shelf.head_since());
-            id
+            Ok((id, std::mem::replace(&mut place.timed, true)))
         });
+        let (id, timed) = joined.map_err(|waiting| {
+            LeaseError::WaitTimeout(format!(
+                "{waiting} sessions wait for {} already: max-waiting = {}",
+                endpoint.name, config.max_waiting
+            ))
+        })?;
+        if !timed {
+            tokio::task::spawn_local(watch(Rc::downgrade(self), endpoint.id));
+        }
         endpoint.counters.waiting.inc();
         endpoint.counters.waits.inc();
         let in_line = InLine {
@@ -58,11 +79,39 @@ impl Pools {
             id,
             seat,
             since,
+            deadline: since + config.wait_timeout,
         };
         // Shown; now once more.
         self.make_room(endpoint.id);
         self.ask_others(endpoint.id);
-        in_line
+        Ok(in_line)
+    }
+
+    /// Refuses those whose time in a line is over. Returns when that of the next one will be; none:
+    /// nobody waits, and nobody watches the time any more.
+    fn dismiss_late(&self, id: usize, now: Instant) -> Option<Instant> {
+        let mut late = Vec::new();
+        let next = self.at_known(id, |place| {
+            let limit = place.group.config().pool.wait_timeout;
+            let next = loop {
+                match place.shelf.head_since() {
+                    Some(since) if since + limit <= now => {
+                        let why = waited_in_vain(&place.group, &place.endpoint);
+                        late.extend(place.shelf.head().map(|waiter| (waiter, why)));
+                    }
+                    since => break since.map(|since| since + limit),
+                }
+            };
+            place.timed = next.is_some();
+            place
+                .endpoint
+                .show_waiting(self.worker, place.shelf.head_since());
+            next
+        });
+        for (waiter, why) in late {
+            drop(waiter.to.grant(Grant::Refused(why)));
+        }
+        next.flatten()
     }
 
     /// Gives permits, while there are any, to the heads of a line, and then those of this worker's
@@ -80,7 +129,7 @@ impl Pools {
                 }
                 let room = match place.endpoint.try_permit() {
                     Some(permit) => Room::Permit(permit),
-                    None => Room::Idle(Box::new(place.shelf.evict()?)),
+                    None => Room::Idle(place.shelf.evict()?),
                 };
                 let waiter = place.shelf.head()?;
                 place
@@ -141,13 +190,53 @@ impl Pools {
     }
 }
 
+/// What is said, and counted, when somebody has stood in line until `wait-timeout`.
+pub(crate) fn waited_in_vain(group: &Group, endpoint: &Endpoint) -> LeaseError {
+    endpoint.counters.wait_timeouts.inc();
+    LeaseError::WaitTimeout(format!(
+        "all {} connections to {} stayed leased for wait-timeout = {:?}",
+        endpoint.max_open(),
+        endpoint.name,
+        group.config().pool.wait_timeout
+    ))
+}
+
+/// Watches the time of those in a line until nobody is in it.
+async fn watch(pools: Weak<Pools>, id: usize) {
+    loop {
+        let now = Instant::now();
+        let next = pools
+            .upgrade()
+            .and_then(|pools| pools.dismiss_late(id, now));
+        let Some(next) = next else { return };
+        sleep_until(next).await;
+    }
+}
+
 /// Somebody's place in a line.
 pub(crate) struct InLine {
     pools: Rc<Pools>,
     endpoint: Arc<Endpoint>,
     id: u64,
-    pub(crate) seat: Seat,
+    seat: Seat,
     since: Instant,
+    deadline: Instant,
+}
+
+impl InLine {
+    /// Ready with what is granted, once: at the latest when the deadline passes.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Grant> {
+        self.seat.poll(cx)
+    }
+
+    pub(crate) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Until when it is waited for, in the line and for what comes of it.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
 }
 
 impl Drop for InLine {

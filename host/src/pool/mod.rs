@@ -18,6 +18,7 @@ mod upkeep;
 pub use caretaker::{Caretaker, Conversation, Greeting, Trouble};
 pub use connection::{Connection, Parcel, Unfit};
 pub(crate) use dial::{Blame, DialError};
+pub(crate) use line::{InLine, waited_in_vain};
 pub use message::PoolsParts;
 pub use plain::Plain;
 pub use pools::Pools;

@@ -24,11 +24,13 @@ use crate::upstream::{Chooser, Endpoint, Group, Health};
 pub(crate) struct Place {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) group: Arc<Group>,
-    pub(crate) shelf: Shelf<Connection, Seat>,
+    pub(crate) shelf: Shelf<Box<Connection>, Seat>,
     /// A probe of an idle connection, or the opening of one to keep warm, is under way.
     pub(crate) tending: bool,
     /// The endpoint's health is being watched by this worker.
     pub(crate) watched: bool,
+    /// Somebody watches the time of those in line.
+    pub(crate) timed: bool,
     /// Who waits for room outside of the pool.
     pub(crate) waiting_unpooled: usize,
 }
@@ -151,6 +153,7 @@ impl Pools {
             shelf: Shelf::new(),
             tending: false,
             watched: false,
+            timed: false,
             waiting_unpooled: 0,
         });
         work(place)
@@ -166,7 +169,7 @@ impl Pools {
     pub(crate) fn close_idle(
         &self,
         reason: &'static str,
-        mut unwanted: impl FnMut(&Place, &super::shelf::Idle<Connection>) -> bool,
+        mut unwanted: impl FnMut(&Place, &super::shelf::Idle<Box<Connection>>) -> bool,
     ) {
         let mut closed = Vec::new();
         for place in self.places.borrow_mut().iter_mut().flatten() {
@@ -194,7 +197,7 @@ impl Pools {
         group: &Arc<Group>,
         endpoint: &Arc<Endpoint>,
         key: Key<'_>,
-    ) -> Option<Connection> {
+    ) -> Option<Box<Connection>> {
         loop {
             let connection = self.at(group, endpoint, |place| place.shelf.take(key))?;
             self.count_taken(endpoint);
@@ -213,7 +216,7 @@ impl Pools {
 
     /// Takes a connection that is fit for the next: to who has waited longest, or to the idle
     /// ones, or closes it. `since` as in [`Shelf::put`].
-    pub(crate) fn offer(&self, connection: Connection, since: Instant) {
+    pub(crate) fn offer(&self, connection: Box<Connection>, since: Instant) {
         let now = Instant::now();
         let endpoint = Arc::clone(connection.permit.endpoint());
         if let Some(reason) = self.unwelcome(&connection, now) {
@@ -246,7 +249,7 @@ impl Pools {
     }
 
     /// Serves this worker's own line, or puts the connection by.
-    fn shelve(&self, connection: Connection, since: Instant, now: Instant) {
+    fn shelve(&self, connection: Box<Connection>, since: Instant, now: Instant) {
         let endpoint = Arc::clone(connection.permit.endpoint());
         let next = self.at_known(endpoint.id, |place| {
             if place.shelf.waiting() == 0 {
@@ -271,7 +274,7 @@ impl Pools {
 
     fn put_by(
         &self,
-        connection: Connection,
+        connection: Box<Connection>,
         endpoint: &Arc<Endpoint>,
         since: Instant,
         now: Instant,
@@ -294,7 +297,7 @@ impl Pools {
         }
     }
 
-    fn hand_over(&self, connection: Connection, worker: usize) {
+    fn hand_over(&self, connection: Box<Connection>, worker: usize) {
         let endpoint = Arc::clone(connection.permit.endpoint());
         match connection.pack() {
             // A worker that has ended drops it, which closes it.

@@ -9,13 +9,9 @@ use crate::contract::LeaseError;
 use crate::upstream::Permit;
 
 /// What the line gives to who has waited.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all of them are connections; a box would cost each an allocation"
-)]
 pub(crate) enum Grant {
     /// A connection of the right identity.
-    Connection(Connection),
+    Connection(Box<Connection>),
     /// Room to open one.
     Room(Permit),
     /// The endpoint has been ejected: try another.

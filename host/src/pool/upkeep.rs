@@ -86,23 +86,26 @@ impl Pools {
 
     fn close_past_idle_timeout(&self, now: Instant) {
         let mut left: Vec<(usize, u32)> = Vec::new();
-        self.close_idle("idle-timeout", |place: &Place, idle: &Idle<Connection>| {
-            let config = &place.group.config().pool;
-            if now.saturating_duration_since(idle.since) < config.idle_timeout {
-                return false;
-            }
-            let id = place.endpoint.id;
-            let at = left
-                .iter()
-                .position(|(known, _)| *known == id)
-                .unwrap_or_else(|| {
-                    left.push((id, place.endpoint.idle()));
-                    left.len() - 1
-                });
-            let over = left[at].1 > config.min_idle;
-            left[at].1 -= u32::from(over);
-            over
-        });
+        self.close_idle(
+            "idle-timeout",
+            |place: &Place, idle: &Idle<Box<Connection>>| {
+                let config = &place.group.config().pool;
+                if now.saturating_duration_since(idle.since) < config.idle_timeout {
+                    return false;
+                }
+                let id = place.endpoint.id;
+                let at = left
+                    .iter()
+                    .position(|(known, _)| *known == id)
+                    .unwrap_or_else(|| {
+                        left.push((id, place.endpoint.idle()));
+                        left.len() - 1
+                    });
+                let over = left[at].1 > config.min_idle;
+                left[at].1 -= u32::from(over);
+                over
+            },
+        );
     }
 
     /// Watches an endpoint's health, once.
@@ -204,7 +207,7 @@ impl Pools {
         &self,
         group: &Arc<Group>,
         endpoint: &Arc<Endpoint>,
-    ) -> Option<Idle<Connection>> {
+    ) -> Option<Idle<Box<Connection>>> {
         let probe = group.config().probe.as_ref()?;
         if endpoint.health() == Health::Gone || self.is_draining() {
             return None;
@@ -226,7 +229,7 @@ impl Pools {
         Some(idle)
     }
 
-    async fn probe_one(&self, group: &Group, endpoint: &Endpoint, idle: Idle<Connection>) {
+    async fn probe_one(&self, group: &Group, endpoint: &Endpoint, idle: Idle<Box<Connection>>) {
         let limit = group.config().probe.clone().unwrap_or_default().timeout;
         let Idle {
             connection, since, ..
@@ -251,9 +254,9 @@ impl Pools {
     /// Runs the plugin's probe; the connection comes back if it is alive and silent.
     pub(super) async fn probe(
         &self,
-        connection: Connection,
+        connection: Box<Connection>,
         since: Instant,
-    ) -> Result<Connection, Trouble> {
+    ) -> Result<Box<Connection>, Trouble> {
         let endpoint = Arc::clone(connection.permit.endpoint());
         let (stream, parted) = connection.part();
         let idle = since.elapsed();
@@ -282,7 +285,7 @@ impl Pools {
     }
 
     /// Runs the plugin's reset; the connection comes back if it succeeds and leaves silence.
-    pub(crate) async fn reset(&self, connection: Connection) -> Option<Connection> {
+    pub(crate) async fn reset(&self, connection: Box<Connection>) -> Option<Box<Connection>> {
         let endpoint = Arc::clone(connection.permit.endpoint());
         let (stream, mut parted) = connection.part();
         let caretaker = Rc::clone(&parted.caretaker);

@@ -7,6 +7,7 @@ use super::complaints::Complaints;
 use super::counters::ListenerCounters;
 use super::registry::Registry;
 use super::shared::Crowds;
+use super::targets::Targets;
 use crate::config::ListenerConfig;
 use crate::contract::{LeaseError, Target};
 use crate::copy::BufferPool;
@@ -27,6 +28,8 @@ pub struct ListenerContext {
     pub max_shown: usize,
     /// The listener's upstream groups; the first is the default.
     pub groups: Vec<Arc<Group>>,
+    /// The targets that its sessions name.
+    pub targets: Rc<Targets>,
     /// The worker's pools.
     pub pools: Rc<Pools>,
     /// The worker's buffers.

@@ -25,7 +25,7 @@ use super::stream::{Quiet, local_address, read, write};
 use super::unplugged::Unplugged;
 use crate::contract::{Hooks, SessionInfo, Side};
 use crate::copy::{Room, is_unsupported};
-use crate::lease::{Lease, LeaseFuture};
+use crate::lease::{Lease, Waiting};
 use crate::plugin::{Fault, SessionHooks};
 
 /// One client's session, to be spawned on its worker.
@@ -36,7 +36,7 @@ pub struct SessionTask {
     pub(super) engine: Engine,
     pub(super) hooks: Box<dyn SessionHooks>,
     pub(super) lease: Option<Lease>,
-    pub(super) leasing: Option<LeaseFuture>,
+    pub(super) leasing: Option<Waiting>,
     /// Its part in shared connections, once it has one.
     pub(super) sharing: Option<Member>,
     pub(super) context: Rc<ListenerContext>,
@@ -94,7 +94,12 @@ impl SessionTask {
             id,
             client,
             peer,
-            engine: Engine::new(hooks.has(), limits, default_target),
+            engine: Engine::new(
+                hooks.has(),
+                limits,
+                Rc::clone(&context.targets),
+                default_target,
+            ),
             hooks,
             lease: None,
             leasing: None,

@@ -5,12 +5,14 @@
 //! decided here and in `pump` (who is shown what), `steps` (what each step does) and `ending`. Never
 //! waits, never fails: whatever goes wrong becomes the session's [`End`].
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
 use super::sharing::Sharing;
+use super::targets::Targets;
 use crate::contract::{
     Deadline, Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text,
 };
@@ -91,6 +93,7 @@ pub struct Engine {
     pub(super) choosing: bool,
     /// How often it has chosen.
     pub(super) choices: u64,
+    pub(super) targets: Rc<Targets>,
     /// The target that the plugin has named last.
     pub(super) named: Option<Arc<Target>>,
     /// What goes to shared connections.
@@ -103,7 +106,12 @@ pub struct Engine {
 impl Engine {
     /// A session that has just been accepted. With `default_target` the plugin is not asked to
     /// choose.
-    pub fn new(has: Hooks, limits: EngineLimits, default_target: Option<Arc<Target>>) -> Self {
+    pub fn new(
+        has: Hooks,
+        limits: EngineLimits,
+        targets: Rc<Targets>,
+        default_target: Option<Arc<Target>>,
+    ) -> Self {
         Self {
             has,
             limits,
@@ -119,6 +127,7 @@ impl Engine {
             waits_for_turn: false,
             choosing: false,
             choices: 0,
+            targets,
             named: None,
             sharing: Sharing::default(),
             deadline: None,

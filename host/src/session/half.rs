@@ -287,6 +287,14 @@ impl Half {
             self.skip = self.skip.saturating_add(left);
         }
         self.owed = Owed::Nothing;
+        self.shown = 0;
+        self.end_told = false;
+        self.cut = false;
+        self.behind_skip = 0;
+        // As nearly always.
+        if self.steps.is_empty() {
+            return;
+        }
         let release = |step: &Step| matches!(step, Step::Release(_));
         let with_lease = self.steps.iter().position(release);
         let behind = match with_lease {
@@ -301,9 +309,6 @@ impl Half {
             self.steps.pop_front();
         }
         self.behind_skip = self.steps.len();
-        self.shown = 0;
-        self.end_told = false;
-        self.cut = false;
     }
 
     /// What was promised of this side will not come, nor what stands behind it: its end passes, and

@@ -1,5 +1,7 @@
 //! A session's connections: leases asked for, taken and given back, and its part in shared ones.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::driver::SessionTask;
@@ -40,14 +42,14 @@ impl SessionTask {
                     self.take_lease(result);
                     return true;
                 }
-                Leasing::Pending(future) => {
-                    self.leasing = Some(future);
+                Leasing::Pending(waiting) => {
+                    self.leasing = Some(waiting);
                     self.engine.park(&self.context.buffers);
                 }
             }
         }
         if let Some(leasing) = &mut self.leasing
-            && let Poll::Ready(result) = leasing.as_mut().poll(cx)
+            && let Poll::Ready(result) = Pin::new(leasing).poll(cx)
         {
             self.leasing = None;
             self.take_lease(result);

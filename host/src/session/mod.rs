@@ -20,6 +20,7 @@ mod shared;
 mod sharing;
 mod steps;
 mod stream;
+mod targets;
 mod unplugged;
 
 #[cfg(test)]
@@ -33,4 +34,5 @@ pub use end::End;
 pub use engine::{Engine, EngineLimits, Giveback, LeaseFacts, Loss};
 pub use registry::{Phase, Registry, Ticket};
 pub use shared::{Crowds, Failure};
+pub use targets::Targets;
 pub use unplugged::Unplugged;

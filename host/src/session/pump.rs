@@ -277,7 +277,7 @@ impl Engine {
         if let Some(target) = target
             && self.named.as_deref() != Some(&target)
         {
-            self.named = Some(Arc::new(target));
+            self.named = Some(self.targets.keep(target));
         }
         match &self.named {
             Some(target) => Ok(Arc::clone(target)),

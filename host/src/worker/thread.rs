@@ -146,6 +146,7 @@ async fn run(parts: WorkerParts) {
             buffers: Rc::clone(&buffers),
             registry: Rc::clone(&registry),
             crowds: Rc::clone(&crowds),
+            targets: Rc::default(),
             config,
         });
         let accepting = match tokio::net::TcpListener::from_std(socket) {
@@ -362,6 +363,7 @@ mod tests {
             buffers: Rc::new(BufferPool::new()),
             registry: Registry::new(),
             crowds: Rc::default(),
+            targets: Rc::default(),
             config,
         })
     }

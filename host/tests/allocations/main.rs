@@ -48,7 +48,7 @@ impl<H: SessionHooks> Session<H> {
             calls_a_turn: u32::MAX,
         };
         Self {
-            engine: Engine::new(hooks.has(), limits, target),
+            engine: Engine::new(hooks.has(), limits, std::rc::Rc::default(), target),
             hooks,
             buffers: BufferPool::new(),
         }

@@ -122,6 +122,7 @@ fn context(
         buffers: Rc::new(BufferPool::new()),
         registry: Registry::new(),
         crowds: Rc::new(Crowds::default()),
+        targets: Rc::default(),
         config,
     })
 }

@@ -178,7 +178,12 @@ impl Host {
         buffers.refuse_pipes();
         let default = (!chooses).then(|| to_target(sdk::Target::new("default")));
         let mut session = Self {
-            engine: Engine::new(has, limits, default.map(std::sync::Arc::new)),
+            engine: Engine::new(
+                has,
+                limits,
+                std::rc::Rc::default(),
+                default.map(std::sync::Arc::new),
+            ),
             hooks: Hooks {
                 has,
                 dealt: Dealt::new(deal),

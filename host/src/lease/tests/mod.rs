@@ -24,7 +24,7 @@ use crate::contract::{Disposition, LeaseError};
 use crate::pool::{Plain, PoolsParts};
 use crate::upstream::{Group, Health, PoolCounters};
 use upstream::Upstream;
-use worker::{Worker, at_most, config, echo, eventually, on_one_worker};
+use worker::{Worker, at_most, config, echo, eventually, on_one_worker, pass, while_hours_pass};
 
 #[test]
 fn a_kept_connection_is_lent_again() {
@@ -123,6 +123,49 @@ fn waiting_ends_after_wait_timeout_and_says_so() {
         }
         held.release(Disposition::Keep, true);
         assert!(worker.lease("").await.unwrap().reused());
+    });
+}
+
+#[test]
+fn each_waits_as_long_as_it_may_whoever_comes_and_goes() {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let upstream = Upstream::start();
+    let pool = PoolConfig {
+        wait_timeout: LIMIT,
+        ..at_most(1)
+    };
+    while_hours_pass(config(&[upstream.address], pool), |worker| async move {
+        let worker = Rc::new(worker);
+        // The clock of a line that has run empty is there for the next as well, and so is a new one.
+        for round in 0..3 {
+            let held = worker.lease("").await.unwrap();
+            let mut waiting = Vec::new();
+            for _ in 0..4 {
+                let one = Rc::clone(&worker);
+                waiting.push(tokio::task::spawn_local(async move { one.lease("").await }));
+                tokio::task::yield_now().await;
+                pass(Duration::from_secs(1)).await;
+            }
+            // 4 seconds have passed: the first is served, the third gives up, and two have 2 and 4 left.
+            held.release(Disposition::Keep, true);
+            let served = waiting.remove(0).await.unwrap().unwrap();
+            waiting.remove(1).abort();
+            let over = || waiting.iter().filter(|one| one.is_finished()).count();
+            for refused in 0..2 {
+                pass(Duration::from_millis(1900)).await;
+                assert_eq!(over(), refused, "round {round}: too early");
+                pass(Duration::from_millis(100)).await;
+                eventually("one more is refused", || over() == refused + 1).await;
+            }
+            for one in waiting {
+                let refusal = one.await.unwrap().err();
+                assert!(
+                    matches!(refusal, Some(LeaseError::WaitTimeout(_))),
+                    "{refusal:?}"
+                );
+            }
+            drop(served);
+        }
     });
 }
 

@@ -19,7 +19,7 @@ use super::order::{Earns, Moved, Order};
 use super::patience::HeldUp;
 use crate::contract::{Disposition, LeaseError, lease_error_kind, lease_error_text};
 use crate::copy::Buffer;
-use crate::lease::{Lease, LeaseFuture, Leasing};
+use crate::lease::{Lease, Leasing, Waiting};
 use crate::plugin::MeasureReplies;
 
 /// Bytes of requests that are not done, past which a connection takes no more.
@@ -39,7 +39,7 @@ enum Phase {
     /// It has none, and needs none.
     Resting,
     /// It waits for one.
-    Opening(LeaseFuture),
+    Opening(Waiting),
     /// It has one.
     Open(Lease),
 }
@@ -277,9 +277,9 @@ impl State {
                     }
                     self.open(crowd, false);
                 }
-                Phase::Opening(mut future) => match future.as_mut().poll(cx) {
+                Phase::Opening(mut waiting) => match Pin::new(&mut waiting).poll(cx) {
                     Poll::Pending => {
-                        self.phase = Phase::Opening(future);
+                        self.phase = Phase::Opening(waiting);
                         return Poll::Pending;
                     }
                     Poll::Ready(result) => self.opened(result, crowd),
@@ -300,7 +300,7 @@ impl State {
         self.heard = Instant::now();
         match crowd.context.borrow(&crowd.target, fresh) {
             Leasing::Ready(result) => self.opened(result, crowd),
-            Leasing::Pending(future) => self.phase = Phase::Opening(future),
+            Leasing::Pending(waiting) => self.phase = Phase::Opening(waiting),
         }
     }
 

@@ -193,7 +193,7 @@ fn with_clock<F: Future<Output = ()>>(config: ListenerConfig, test: impl FnOnce(
         };
         test(Ticking {
             clock: Clock::new(&config),
-            engine: Engine::new(Hooks::CHOOSE_UPSTREAM, limits, None),
+            engine: Engine::new(Hooks::CHOOSE_UPSTREAM, limits, std::rc::Rc::default(), None),
             config,
             begun: Instant::now(),
         })

@@ -124,7 +124,7 @@ impl World {
             calls_a_turn: 2,
         };
         self.sessions.push(Session {
-            engine: Engine::new(hooks.has(), limits, None),
+            engine: Engine::new(hooks.has(), limits, std::rc::Rc::default(), None),
             hooks,
             to_send: to_send.into(),
             closed: false,

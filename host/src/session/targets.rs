@@ -1,0 +1,86 @@
+//! The targets that sessions name, each kept once: most clients of a listener name the same few.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::contract::Target;
+
+/// Below so many nothing is tidied up.
+const FEW: usize = 64;
+
+/// The targets that the sessions of one listener on one worker have named.
+#[derive(Debug)]
+pub struct Targets {
+    known: RefCell<HashSet<Arc<Target>>>,
+    /// When there are so many, those that nobody names any more are forgotten.
+    many: Cell<usize>,
+}
+
+impl Default for Targets {
+    fn default() -> Self {
+        Self {
+            known: RefCell::default(),
+            many: Cell::new(FEW),
+        }
+    }
+}
+
+impl Targets {
+    /// The target, in one place for all who name it.
+    pub fn keep(&self, target: Target) -> Arc<Target> {
+        let mut known = self.known.borrow_mut();
+        if let Some(one) = known.get(&target) {
+            return Arc::clone(one);
+        }
+        if known.len() >= self.many.get() {
+            known.retain(|one| Arc::strong_count(one) > 1);
+            known.shrink_to_fit();
+            self.many.set((known.len() * 2).max(FEW));
+        }
+        let target = Arc::new(target);
+        known.insert(Arc::clone(&target));
+        target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(identity: usize, secret: &[u8]) -> Target {
+        Target {
+            group: None,
+            endpoint: None,
+            identity: identity.to_string(),
+            secret: secret.to_vec(),
+            affinity: None,
+            unpooled: false,
+        }
+    }
+
+    #[test]
+    fn the_same_are_one_and_others_are_not() {
+        let targets = Targets::default();
+        let one = targets.keep(target(1, b"a"));
+        assert!(Arc::ptr_eq(&one, &targets.keep(target(1, b"a"))));
+        for other in [target(2, b"a"), target(1, b"b")] {
+            let kept = targets.keep(other.clone());
+            assert_eq!(*kept, other);
+            assert!(!Arc::ptr_eq(&one, &kept));
+        }
+    }
+
+    #[test]
+    fn those_that_nobody_names_any_more_are_forgotten() {
+        let targets = Targets::default();
+        let held: Vec<_> = (0..100).map(|n| targets.keep(target(n, b""))).collect();
+        for n in 100..100_000 {
+            targets.keep(target(n, b""));
+            assert!(targets.known.borrow().len() <= 2 * held.len() + FEW);
+        }
+        for (n, one) in held.iter().enumerate() {
+            assert!(Arc::ptr_eq(one, &targets.keep(target(n, b""))));
+        }
+    }
+}
