@@ -50,6 +50,12 @@ impl Backend {
     /// Reads a tag. None if it is not one of ours.
     #[must_use]
     pub fn read(tag: &[u8]) -> Option<Self> {
+        Self::default().reread(tag)
+    }
+
+    /// [`Backend::read`], in the storage of another.
+    #[must_use]
+    pub fn reread(self, tag: &[u8]) -> Option<Self> {
         let mut at = size_of::<CancelKey>();
         let mut part = || {
             let (length, _) = tag.get(at..)?.split_first_chunk::<4>()?;
@@ -58,12 +64,25 @@ impl Backend {
             (at <= tag.len()).then_some(start..at)
         };
         let (greeting, original, current) = (part()?, part()?, part()?);
+        let mut storage = self.tag;
+        tag.clone_into(&mut storage);
         Some(Self {
             greeting,
             original,
             current,
-            tag: tag.to_vec(),
+            tag: storage,
         })
+    }
+
+    /// None, with the storage of this one.
+    #[must_use]
+    pub fn emptied(self) -> Self {
+        let mut tag = self.tag;
+        tag.clear();
+        Self {
+            tag,
+            ..Self::default()
+        }
     }
 
     /// The tag.
@@ -142,6 +161,8 @@ mod tests {
         let other = settings.with(&[(1, b"CET")]);
         let used = fresh.with(&other, b"abc");
         let read = Backend::read(used.tag()).unwrap();
+        assert_eq!(fresh.clone().reread(used.tag()).as_ref(), Some(&read));
+        assert_eq!(used.clone().emptied(), Backend::default());
         assert_eq!(read.original(), settings);
         assert!(read.has(&other) && !read.has(&settings));
         assert_eq!(read.current(), other);

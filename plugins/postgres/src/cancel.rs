@@ -24,18 +24,18 @@ const MARKED: u8 = 1;
 
 /// Where a query runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Running {
+pub(crate) struct Running<Text = String> {
     /// The upstream group, if it is not the listener's first.
-    pub(crate) group: Option<String>,
+    pub(crate) group: Option<Text>,
     /// The server's address.
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Text,
     /// What the server knows the backend by.
     pub(crate) backend: CancelKey,
 }
 
 /// Says where the queries of a client run from now on. Returns what [`withdraw`] has to be given, or None if the store is
 /// full: then they cannot be cancelled.
-pub(crate) fn publish(client: CancelKey, running: &Running) -> Option<Vec<u8>> {
+pub(crate) fn publish(client: CancelKey, running: &Running<&str>) -> Option<Vec<u8>> {
     let entry = running.encode();
     store::put(&key(client), &entry, LIFETIME).ok()?;
     Some(entry)
@@ -70,9 +70,9 @@ fn key(client: CancelKey) -> [u8; 15] {
     key
 }
 
-impl Running {
+impl Running<&str> {
     fn encode(&self) -> Vec<u8> {
-        let group = self.group.as_deref().unwrap_or_default();
+        let group = self.group.unwrap_or_default();
         let mut entry = Vec::with_capacity(14 + group.len() + self.endpoint.len());
         entry.push(QUIET);
         entry.extend_from_slice(&self.backend);
@@ -82,7 +82,9 @@ impl Running {
         entry.extend_from_slice(self.endpoint.as_bytes());
         entry
     }
+}
 
+impl Running {
     fn decode(entry: &[u8]) -> Option<Self> {
         let (backend, rest) = entry.split_first_chunk()?;
         let (has_group, rest) = rest.split_first()?;
@@ -104,7 +106,15 @@ impl Running {
 mod tests {
     use super::*;
 
-    fn running(group: Option<&str>) -> Running {
+    fn running(group: Option<&str>) -> Running<&str> {
+        Running {
+            group,
+            endpoint: "127.0.0.1:5432",
+            backend: *b"pid+key.",
+        }
+    }
+
+    fn found(group: Option<&str>) -> Running {
         Running {
             group: group.map(str::to_owned),
             endpoint: "127.0.0.1:5432".to_owned(),
@@ -130,7 +140,7 @@ mod tests {
         let client = *b"client-3";
         let entry = publish(client, &running(Some("g"))).unwrap_or_default();
         for _ in 0..2 {
-            assert_eq!(mark(client), Some(running(Some("g"))));
+            assert_eq!(mark(client), Some(found(Some("g"))));
         }
         assert!(!withdraw(client, &entry));
         // The next query is another matter.

@@ -17,10 +17,10 @@ impl Session {
             Named::ReadOnly => profile.read_only_target.as_ref(),
             _ => Some(&profile.target),
         });
-        let group = target.and_then(|target| target.group.clone());
+        let group = target.and_then(|target| target.group.as_deref());
         let running = Running {
             group,
-            endpoint: self.lease.endpoint.clone(),
+            endpoint: &self.lease.endpoint[..],
             backend: self.lease.backend.key(),
         };
         self.lease.published = cancel::publish(self.key, &running);

@@ -98,8 +98,11 @@ pub(super) enum Batch {
 impl Lease {
     /// The next one of a session, which takes the storage of the one before.
     pub(super) fn renew(&mut self) {
+        self.endpoint.clear();
         *self = Self {
             ledger: self.ledger.renewed(),
+            backend: std::mem::take(&mut self.backend).emptied(),
+            endpoint: std::mem::take(&mut self.endpoint),
             ..Self::default()
         };
     }

@@ -25,7 +25,7 @@ use leaseway_sdk::{
 
 use crate::auth::Secret;
 use crate::auth::scram::{Stretching, Verifier};
-use crate::backend::{Backend, CancelKey};
+use crate::backend::CancelKey;
 use crate::config::{Auth, Config, Pooling};
 use crate::greeting::Greeting;
 use crate::identity::Identity;
@@ -169,7 +169,8 @@ impl Session {
 
     /// The session has got a connection: it is made as the session wants it, ahead of everything else.
     fn adopts(&mut self, leased: &Leased) -> Steps {
-        let Some(backend) = Backend::read(&leased.tag) else {
+        let storage = std::mem::take(&mut self.lease.backend);
+        let Some(backend) = storage.reread(&leased.tag) else {
             return Steps::new().close("the connection's tag was not made by this plugin");
         };
         self.adopt(backend, leased);
