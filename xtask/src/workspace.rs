@@ -62,14 +62,16 @@ impl Workspace {
         self.target.join(profile).join(name)
     }
 
-    /// Builds the host as it is released; returns the program.
-    pub(crate) fn build_release(&self) -> anyhow::Result<PathBuf> {
+    /// Builds the host in an optimised profile: `release`, or `dist`, as operators should run it. Returns the
+    /// program.
+    pub(crate) fn build_host(&self, profile: &str) -> anyhow::Result<PathBuf> {
         let build = Cmd::new(shell::cargo())
-            .args(["build", "--locked", "--package", "leaseway", "--release"])
+            .args(["build", "--locked", "--package", "leaseway", "--profile"])
+            .arg(profile)
             .current_dir(&self.root);
         eprintln!("{build}");
         build.run()?;
-        Ok(self.program("release", "leaseway"))
+        Ok(self.program(profile, "leaseway"))
     }
 
     /// Whether the workspace has a package of this name.

@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let files = shell::raise_file_limit(FILES);
     let tools = Tools::build(
         &workspace,
-        workspace.build_release()?,
+        workspace.build_host("dist")?,
         options.baseline.clone(),
         files,
     )?;

@@ -115,7 +115,7 @@ async fn side(
 
 fn build_host(workspace: &Workspace, dev: bool) -> anyhow::Result<PathBuf> {
     if !dev {
-        return workspace.build_release();
+        return workspace.build_host("release");
     }
     // As the tests build it: with other features, dependencies would be built once more.
     let build = Cmd::new(shell::cargo())
