@@ -43,7 +43,7 @@ impl Eq for Target {}
 /// By what tells nearly all of them apart.
 impl std::hash::Hash for Target {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        (&self.identity, &self.group, self.affinity).hash(state);
+        (&self.identity, &self.group, &self.endpoint, self.affinity).hash(state);
     }
 }
 

@@ -81,15 +81,15 @@ impl Connection {
     }
 
     /// Closes it for the sake of another in its place, for a reason that metrics name.
-    pub(crate) fn make_room(self: Box<Self>, reason: &'static str) -> Permit {
-        let Self { stream, permit, .. } = *self;
+    pub(crate) fn make_room(self, reason: &'static str) -> Permit {
+        let Self { stream, permit, .. } = self;
         permit.endpoint().counters.closed(reason);
         drop(stream);
         permit
     }
 
     /// Takes out its stream, for a conversation.
-    pub(super) fn part(self: Box<Self>) -> (TcpStream, Parted) {
+    pub(super) fn part(self) -> (TcpStream, Parted) {
         let Self {
             stream,
             tag,
@@ -98,7 +98,7 @@ impl Connection {
             caretaker,
             expires,
             permit,
-        } = *self;
+        } = self;
         let parted = Parted {
             tag,
             retagged,
@@ -114,7 +114,7 @@ impl Connection {
     ///
     /// # Errors
     /// The runtime does not let go of it; it is closed then.
-    pub fn pack(self: Box<Self>) -> io::Result<Parcel> {
+    pub fn pack(self) -> io::Result<Parcel> {
         let (stream, parted) = self.part();
         Ok(Parcel {
             stream: stream.into_std()?,

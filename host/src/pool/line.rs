@@ -52,17 +52,19 @@ impl Pools {
     ) -> Result<InLine, LeaseError> {
         let seat = Seat::new();
         let since = Instant::now();
+        let id = self.joined.get() + 1;
+        self.joined.set(id);
         let config = &group.config().pool;
         let joined = self.at(group, endpoint, |place| {
             let waiting = place.shelf.waiting();
             if waiting >= config.max_waiting as usize {
                 return Err(waiting);
             }
-            let id = place.shelf.wait(key, since, seat.clone());
+            place.shelf.wait(id, key, since, seat.clone());
             endpoint.show_waiting(self.worker, place.shelf.head_since());
-            Ok((id, std::mem::replace(&mut place.timed, true)))
+            Ok(std::mem::replace(&mut place.timed, true))
         });
-        let (id, timed) = joined.map_err(|waiting| {
+        let timed = joined.map_err(|waiting| {
             LeaseError::WaitTimeout(format!(
                 "{waiting} sessions wait for {} already: max-waiting = {}",
                 endpoint.name, config.max_waiting

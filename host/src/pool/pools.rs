@@ -48,6 +48,8 @@ pub struct Pools {
     pub(crate) random: RefCell<fastrand::Rng>,
     pub(crate) wards: RefCell<Vec<Ward>>,
     caretakers: RefCell<Vec<Rc<dyn Caretaker>>>,
+    /// How many have joined a line: numbers for them, which no two of one worker share, whatever becomes of its places.
+    pub(super) joined: Cell<u64>,
     draining: Cell<bool>,
     on_leases_ended: OnceCell<Box<dyn Fn()>>,
     /// Tells who waits for room outside of the pool that it may be in vain.
@@ -72,6 +74,7 @@ impl Pools {
             random: RefCell::new(fastrand::Rng::new()),
             wards: RefCell::new(Vec::new()),
             caretakers: RefCell::new(Vec::new()),
+            joined: Cell::new(0),
             draining: Cell::new(false),
             on_leases_ended: OnceCell::new(),
             in_vain: Notify::new(),
@@ -229,7 +232,7 @@ impl Pools {
         if let Some((worker, waiting)) = endpoint.longest_waiting(Some(self.worker))
             && own.is_none_or(|own| goes_first(waiting, own, now))
         {
-            self.hand_over(connection, worker);
+            self.hand_over(*connection, worker);
             return;
         }
         self.shelve(connection, since, now);
@@ -292,12 +295,12 @@ impl Pools {
                 .flatten();
             if let Some(connection) = taken {
                 self.count_taken(endpoint);
-                self.hand_over(connection, worker);
+                self.hand_over(*connection, worker);
             }
         }
     }
 
-    fn hand_over(&self, connection: Box<Connection>, worker: usize) {
+    fn hand_over(&self, connection: Connection, worker: usize) {
         let endpoint = Arc::clone(connection.permit.endpoint());
         match connection.pack() {
             // A worker that has ended drops it, which closes it.
@@ -365,7 +368,7 @@ impl Pools {
         let endpoint = Arc::clone(connection.permit.endpoint());
         self.count_taken(&endpoint);
         if same && connection.check().is_ok() {
-            self.hand_over(connection, worker);
+            self.hand_over(*connection, worker);
         } else {
             // The permit that this frees goes to who has waited longest.
             endpoint.counters.closed("other-identity");

@@ -81,7 +81,6 @@ pub(crate) struct Shelf<C, W> {
     /// Oldest first: taken from the back, evicted from the front.
     idle: VecDeque<Idle<C>>,
     line: VecDeque<Waiter<W>>,
-    next_id: u64,
 }
 
 impl<C: Suits, W> Shelf<C, W> {
@@ -89,7 +88,6 @@ impl<C: Suits, W> Shelf<C, W> {
         Self {
             idle: VecDeque::new(),
             line: VecDeque::new(),
-            next_id: 0,
         }
     }
 
@@ -149,12 +147,9 @@ impl<C: Suits, W> Shelf<C, W> {
         );
     }
 
-    /// Joins the line; returns the place's number.
-    pub(crate) fn wait(&mut self, key: OwnedKey, since: Instant, to: W) -> u64 {
-        self.next_id += 1;
-        let id = self.next_id;
+    /// Joins the line. The number is higher than those of all who have joined before.
+    pub(crate) fn wait(&mut self, id: u64, key: OwnedKey, since: Instant, to: W) {
         self.line.push_back(Waiter { id, key, since, to });
-        id
     }
 
     /// Leaves the line; none if already served.
@@ -278,7 +273,7 @@ mod tests {
         let mut shelf = Toy::new();
         let now = Instant::now();
         for n in 0..3 {
-            shelf.wait(owned("a"), now, n);
+            shelf.wait(n.into(), owned("a"), now, n);
         }
         for n in 0..3 {
             match shelf.next(("a", 7), now) {
@@ -293,9 +288,9 @@ mod tests {
     fn a_patient_head_is_passed_for_a_while_and_then_gets_the_room() {
         let mut shelf = Toy::new();
         let now = Instant::now();
-        shelf.wait(owned("b"), now, 0);
-        shelf.wait(owned("a"), now, 1);
-        shelf.wait(owned("a"), now, 2);
+        shelf.wait(1, owned("b"), now, 0);
+        shelf.wait(2, owned("a"), now, 1);
+        shelf.wait(3, owned("a"), now, 2);
         assert!(matches!(
             shelf.next(("a", 7), now),
             Next::Serve(Waiter { to: 1, .. }, _)
@@ -315,10 +310,10 @@ mod tests {
     fn who_leaves_is_not_served() {
         let mut shelf = Toy::new();
         let now = Instant::now();
-        let first = shelf.wait(owned("a"), now, 0);
-        shelf.wait(owned("a"), now, 1);
-        assert_eq!(shelf.leave(first).map(|waiter| waiter.to), Some(0));
-        assert!(shelf.leave(first).is_none());
+        shelf.wait(1, owned("a"), now, 0);
+        shelf.wait(2, owned("a"), now, 1);
+        assert_eq!(shelf.leave(1).map(|waiter| waiter.to), Some(0));
+        assert!(shelf.leave(1).is_none());
         assert!(matches!(
             shelf.next(("a", 7), now),
             Next::Serve(Waiter { to: 1, .. }, _)

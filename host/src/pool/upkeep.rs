@@ -74,7 +74,7 @@ impl Pools {
             self.send_elsewhere(id);
             if let Some(place) = self.places.borrow_mut().get_mut(id) {
                 let empty = |one: &Place| {
-                    let busy = one.tending || one.watched || one.waiting_unpooled > 0;
+                    let busy = one.tending || one.watched || one.timed || one.waiting_unpooled > 0;
                     one.shelf.is_empty() && !busy
                 };
                 if place.as_ref().is_some_and(empty) {

@@ -499,6 +499,15 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.lease = LeaseState::None;
+        if let Some(named) = self.named.take() {
+            self.targets.leave(&named);
+        }
+    }
+}
+
 /// The other side.
 pub(super) fn other(side: Side) -> Side {
     match side {

@@ -291,8 +291,9 @@ impl Half {
         self.end_told = false;
         self.cut = false;
         self.behind_skip = 0;
-        // As nearly always.
+        // As nearly always. Its storage would stay for as long as the session is idle.
         if self.steps.is_empty() {
+            self.steps = VecDeque::new();
             return;
         }
         let release = |step: &Step| matches!(step, Step::Release(_));

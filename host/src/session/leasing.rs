@@ -37,6 +37,8 @@ impl SessionTask {
             if fresh {
                 self.context.counters.replays.inc();
             }
+            // Whoever still stands in line for what is not wanted any more leaves it first.
+            self.leasing = None;
             match self.context.borrow(target, fresh) {
                 Leasing::Ready(result) => {
                     self.take_lease(result);

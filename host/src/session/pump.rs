@@ -277,7 +277,10 @@ impl Engine {
         if let Some(target) = target
             && self.named.as_deref() != Some(&target)
         {
-            self.named = Some(self.targets.keep(target));
+            let before = self.named.replace(self.targets.keep(target));
+            if let Some(before) = before {
+                self.targets.leave(&before);
+            }
         }
         match &self.named {
             Some(target) => Ok(Arc::clone(target)),

@@ -27,8 +27,11 @@ impl Default for Targets {
 }
 
 impl Targets {
-    /// The target, in one place for all who name it.
+    /// The target, in one place for all who name it. One that is leased outside of the pool is named once.
     pub fn keep(&self, target: Target) -> Arc<Target> {
+        if target.unpooled {
+            return Arc::new(target);
+        }
         let mut known = self.known.borrow_mut();
         if let Some(one) = known.get(&target) {
             return Arc::clone(one);
@@ -41,6 +44,15 @@ impl Targets {
         let target = Arc::new(target);
         known.insert(Arc::clone(&target));
         target
+    }
+
+    /// Somebody does not name it any more. With the last one goes the secret in it; unless it is leased yet: then it is
+    /// there until it is named and left once more, or until there are many.
+    pub fn leave(&self, target: &Arc<Target>) {
+        // The one here, and the one in the set.
+        if Arc::strong_count(target) == 2 {
+            self.known.borrow_mut().remove(target);
+        }
     }
 }
 
@@ -69,6 +81,32 @@ mod tests {
             assert_eq!(*kept, other);
             assert!(!Arc::ptr_eq(&one, &kept));
         }
+    }
+
+    #[test]
+    fn the_last_to_leave_takes_it_along() {
+        let targets = Targets::default();
+        let (one, other) = (targets.keep(target(1, b"a")), targets.keep(target(1, b"a")));
+        targets.leave(&one);
+        drop(one);
+        assert_eq!(targets.known.borrow().len(), 1);
+        targets.leave(&other);
+        assert_eq!(targets.known.borrow().len(), 0);
+        // Another one, which nobody keeps, takes nothing along.
+        let kept = targets.keep(target(2, b""));
+        targets.leave(&Arc::new(target(2, b"")));
+        assert!(Arc::ptr_eq(&kept, &targets.keep(target(2, b""))));
+    }
+
+    #[test]
+    fn one_outside_of_the_pool_is_not_kept() {
+        let targets = Targets::default();
+        let unpooled = Target {
+            unpooled: true,
+            ..target(1, b"a")
+        };
+        assert_eq!(*targets.keep(unpooled.clone()), unpooled);
+        assert!(targets.known.borrow().is_empty());
     }
 
     #[test]
