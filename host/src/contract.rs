@@ -1,7 +1,7 @@
 //! The plugin contract as Rust types, generated from `guest-sdk/wit`.
 //!
 //! Everything that speaks with or about plugins uses these types. Nothing here has behaviour but to
-//! be put in words.
+//! be put in words, and to be compared.
 
 /// Bindings of an instance that serves sessions: every call is synchronous.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]

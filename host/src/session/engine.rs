@@ -12,7 +12,7 @@ use super::end::End;
 use super::half::{Half, Owed};
 use super::held::{Asked, Held, LeaseState, Replay};
 use super::sharing::Sharing;
-use super::targets::Targets;
+use super::targets::{Named, Targets};
 use crate::contract::{
     Deadline, Disposition, Hooks, LeaseError, Leased, Side, Target, lease_error_text,
 };
@@ -93,9 +93,8 @@ pub struct Engine {
     pub(super) choosing: bool,
     /// How often it has chosen.
     pub(super) choices: u64,
-    pub(super) targets: Rc<Targets>,
-    /// The target that the plugin has named last.
-    pub(super) named: Option<Arc<Target>>,
+    /// The target that the plugin has named last. Behind the lease, which may be the last but this to hold it.
+    pub(super) named: Named,
     /// What goes to shared connections.
     pub(super) sharing: Sharing,
     /// The plugin has set a deadline, or lifted it, and the driver does not know yet.
@@ -127,8 +126,7 @@ impl Engine {
             waits_for_turn: false,
             choosing: false,
             choices: 0,
-            targets,
-            named: None,
+            named: Named::new(targets),
             sharing: Sharing::default(),
             deadline: None,
             end: None,
@@ -495,15 +493,6 @@ impl Engine {
     pub(super) fn settle_result(&mut self, result: Result<(), End>, hooks: &mut dyn SessionHooks) {
         if let Err(end) = result {
             self.finish(end, hooks);
-        }
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.lease = LeaseState::None;
-        if let Some(named) = self.named.take() {
-            self.targets.leave(&named);
         }
     }
 }

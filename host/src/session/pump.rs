@@ -243,7 +243,10 @@ impl Engine {
             return Ok(());
         }
         self.choosing = false;
-        match self.sharing.hold(choice, self.named.as_deref()) {
+        match self
+            .sharing
+            .hold(choice, self.named.last().map(|last| &**last))
+        {
             Some(choice) => self.chosen(choice),
             None => Ok(()),
         }
@@ -274,15 +277,10 @@ impl Engine {
 
     /// The target of a choice: what the plugin names, or what it has named last.
     pub(super) fn named(&mut self, target: Option<Target>) -> Result<Arc<Target>, End> {
-        if let Some(target) = target
-            && self.named.as_deref() != Some(&target)
-        {
-            let before = self.named.replace(self.targets.keep(target));
-            if let Some(before) = before {
-                self.targets.leave(&before);
-            }
+        if let Some(target) = target {
+            self.named.name(target);
         }
-        match &self.named {
+        match self.named.last() {
             Some(target) => Ok(Arc::clone(target)),
             None => Err(misuse("the first choice of a session without a target")),
         }

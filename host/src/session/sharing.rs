@@ -90,7 +90,7 @@ impl Engine {
     pub fn requests(&self) -> Option<(&Arc<Target>, &[Request], &[u8])> {
         let sharing = &self.sharing;
         let requests = &sharing.requests[sharing.taken..];
-        match &self.named {
+        match self.named.last() {
             Some(target) if !requests.is_empty() => {
                 Some((target, requests, self.client.uncovered_bytes()))
             }

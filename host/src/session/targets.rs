@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::contract::Target;
@@ -28,7 +29,7 @@ impl Default for Targets {
 
 impl Targets {
     /// The target, in one place for all who name it. One that is leased outside of the pool is named once.
-    pub fn keep(&self, target: Target) -> Arc<Target> {
+    fn keep(&self, target: Target) -> Arc<Target> {
         if target.unpooled {
             return Arc::new(target);
         }
@@ -48,11 +49,52 @@ impl Targets {
 
     /// Somebody does not name it any more. With the last one goes the secret in it; unless it is leased yet: then it is
     /// there until it is named and left once more, or until there are many.
-    pub fn leave(&self, target: &Arc<Target>) {
+    fn leave(&self, target: &Arc<Target>) {
         // The one here, and the one in the set.
         if Arc::strong_count(target) == 2 {
             self.known.borrow_mut().remove(target);
         }
+    }
+}
+
+/// What one session has named last.
+#[derive(Debug)]
+pub(super) struct Named {
+    targets: Rc<Targets>,
+    last: Option<Arc<Target>>,
+}
+
+impl Named {
+    pub(super) fn new(targets: Rc<Targets>) -> Self {
+        Self {
+            targets,
+            last: None,
+        }
+    }
+
+    /// None before the first one.
+    pub(super) fn last(&self) -> Option<&Arc<Target>> {
+        self.last.as_ref()
+    }
+
+    /// It names this one now.
+    pub(super) fn name(&mut self, target: Target) {
+        if self.last.as_deref() != Some(&target) {
+            self.leave();
+            self.last = Some(self.targets.keep(target));
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.targets.leave(&last);
+        }
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -96,6 +138,23 @@ mod tests {
         let kept = targets.keep(target(2, b""));
         targets.leave(&Arc::new(target(2, b"")));
         assert!(Arc::ptr_eq(&kept, &targets.keep(target(2, b""))));
+    }
+
+    #[test]
+    fn a_session_leaves_what_it_has_named() {
+        let targets = Rc::new(Targets::default());
+        let mut named = Named::new(Rc::clone(&targets));
+        assert_eq!(named.last(), None);
+        for identity in [1, 1, 2] {
+            named.name(target(identity, b""));
+            assert_eq!(
+                named.last().map(|last| &**last),
+                Some(&target(identity, b""))
+            );
+            assert_eq!(targets.known.borrow().len(), 1);
+        }
+        drop(named);
+        assert!(targets.known.borrow().is_empty());
     }
 
     #[test]
